@@ -1,0 +1,102 @@
+"""Notebooks as text: a git-ignored py:percent mirror in .nbpy/, the .ipynb stays the only committed source.
+
+    python .ci/mirror.py pull [NB ...]   notebooks -> .nbpy/
+    python .ci/mirror.py push [PY ...]   .nbpy/ -> notebooks (ids and outputs kept), cleaned and exported
+    python .ci/mirror.py run  [NB ...]   execute notebooks in place, so that their outputs teach
+
+Without names: every notebook (pull, run) or every text that is newer than its notebook (push).
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+from filelock import FileLock
+
+ROOT = Path(__file__).resolve().parents[1]
+MIRROR = ROOT / ".nbpy"
+FOLDERS = [ROOT / "nbs", ROOT / "reports" / "templates"]
+KERNEL = {"display_name": "python3", "language": "python", "name": "python3"}
+
+
+def notebooks() -> list[Path]:
+    return sorted(p for folder in FOLDERS for p in folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+
+
+def text_of(notebook: Path) -> Path:
+    return (MIRROR / notebook.resolve().relative_to(ROOT)).with_suffix(".py")
+
+
+def notebook_of(text: Path) -> Path:
+    return (ROOT / text.resolve().relative_to(MIRROR)).with_suffix(".ipynb")
+
+
+def pull(names: list[str]) -> None:
+    for notebook in [Path(n) for n in names] or notebooks():
+        target = text_of(notebook)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        jupytext.write(jupytext.read(notebook), target, fmt="py:percent")
+
+
+def merge(old: nbformat.NotebookNode, new: nbformat.NotebookNode) -> None:
+    """Give unchanged and edited cells the ids and outputs they had before."""
+    from difflib import SequenceMatcher
+
+    key = [(c.cell_type, c.source) for c in old.cells]
+    want = [(c.cell_type, c.source) for c in new.cells]
+    for op, i1, i2, j1, j2 in SequenceMatcher(None, key, want, autojunk=False).get_opcodes():
+        if op == "equal":
+            for o, n in zip(old.cells[i1:i2], new.cells[j1:j2], strict=True):
+                n["id"] = o["id"]
+                if n.cell_type == "code":
+                    n["outputs"], n["execution_count"] = o.get("outputs", []), o.get("execution_count")
+        elif op == "replace":
+            for o, n in zip(old.cells[i1:i2], new.cells[j1:j2], strict=False):
+                if o.cell_type == n.cell_type:
+                    n["id"] = o["id"]
+
+
+def push(names: list[str]) -> None:
+    texts = [Path(n) for n in names]
+    if not texts:
+        texts = [t for t in sorted(MIRROR.rglob("*.py"))
+                 if not notebook_of(t).exists() or t.stat().st_mtime > notebook_of(t).stat().st_mtime]
+    for text in texts:
+        notebook = notebook_of(text)
+        new = jupytext.read(text, fmt="py:percent")
+        if notebook.exists():
+            merge(nbformat.read(notebook, 4), new)
+        new["metadata"] = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
+        notebook.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(new, notebook)
+        print("wrote", notebook.relative_to(ROOT))
+    clean()
+    subprocess.run(["nbdev-export"], cwd=ROOT, check=True)
+
+
+def clean() -> None:
+    for folder in FOLDERS:
+        subprocess.run(["nbdev-clean", "--fname", str(folder)], cwd=ROOT, check=True)
+
+
+def run(names: list[str]) -> None:
+    from execnb.nbio import read_nb, write_nb
+    from execnb.shell import CaptureShell
+
+    for notebook in [Path(n) for n in names] or notebooks():
+        nb = read_nb(notebook)
+        CaptureShell(path=notebook.parent).run_all(nb, exc_stop=True)
+        write_nb(nb, notebook)
+        print("ran", notebook)
+    clean()
+
+
+if __name__ == "__main__":
+    actions = {"pull": pull, "push": push, "run": run}
+    if len(sys.argv) < 2 or sys.argv[1] not in actions:
+        sys.exit(__doc__)
+    MIRROR.mkdir(exist_ok=True)
+    with FileLock(MIRROR / "lock"):  # two people, one tree
+        actions[sys.argv[1]](sys.argv[2:])
