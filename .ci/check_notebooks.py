@@ -64,7 +64,7 @@ def faults(notebook: Path) -> Iterator[str]:
     if len(json.dumps([o for _, o in outputs])) > MOST:
         yield f"more than {MOST:,} characters of outputs: show less."
     if outputs and "templates" in notebook.parts:
-        yield "a report template with outputs: `nbdev-clean --clear_all --fname` it."
+        yield "a report template with outputs: `nbdev-clean --clear-all --fname` it."
 
 
 if __name__ == "__main__":

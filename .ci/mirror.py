@@ -4,11 +4,15 @@
     python .ci/mirror.py push [PY ...]   .nbpy/ -> notebooks (ids and outputs kept), cleaned and exported
     python .ci/mirror.py run  [NB ...]   execute notebooks in place, so that their outputs teach
 
-Without names: every notebook (pull, run) or every text that is newer than its notebook (push).
+Without names: every notebook (pull; run leaves the report templates out), or every text that is newer than its
+notebook (push). A text that is newer than its notebook is never overwritten by pull.
 """
 
+import os
 import subprocess
 import sys
+from contextlib import chdir
+from difflib import SequenceMatcher
 from pathlib import Path
 
 import jupytext
@@ -16,6 +20,7 @@ import nbformat
 from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent  # the nbdev of this Python, whatever the path says
 MIRROR = ROOT / ".nbpy"
 FOLDERS = [ROOT / "nbs", ROOT / "reports" / "templates"]
 KERNEL = {"display_name": "python3", "language": "python", "name": "python3"}
@@ -36,14 +41,17 @@ def notebook_of(text: Path) -> Path:
 def pull(names: list[str]) -> None:
     for notebook in [Path(n) for n in names] or notebooks():
         target = text_of(notebook)
+        if target.exists() and target.stat().st_mtime > notebook.stat().st_mtime:
+            print(f"kept {target.relative_to(ROOT)}: newer than its notebook; push it, or delete it and pull again")
+            continue
         target.parent.mkdir(parents=True, exist_ok=True)
         jupytext.write(jupytext.read(notebook), target, fmt="py:percent")
+        stamp = notebook.stat().st_mtime
+        os.utime(target, (stamp, stamp))  # in step: not newer until somebody edits it
 
 
 def merge(old: nbformat.NotebookNode, new: nbformat.NotebookNode) -> None:
     """Give unchanged and edited cells the ids and outputs they had before."""
-    from difflib import SequenceMatcher
-
     key = [(c.cell_type, c.source) for c in old.cells]
     want = [(c.cell_type, c.source) for c in new.cells]
     for op, i1, i2, j1, j2 in SequenceMatcher(None, key, want, autojunk=False).get_opcodes():
@@ -73,23 +81,26 @@ def push(names: list[str]) -> None:
         nbformat.write(new, notebook)
         print("wrote", notebook.relative_to(ROOT))
     clean()
-    subprocess.run(["nbdev-export"], cwd=ROOT, check=True)
+    subprocess.run([BIN / "nbdev-export"], cwd=ROOT, check=True)
 
 
 def clean() -> None:
     for folder in FOLDERS:
-        subprocess.run(["nbdev-clean", "--fname", str(folder)], cwd=ROOT, check=True)
+        subprocess.run([BIN / "nbdev-clean", "--fname", str(folder)], cwd=ROOT, check=True)
 
 
 def run(names: list[str]) -> None:
     from execnb.nbio import read_nb, write_nb
     from execnb.shell import CaptureShell
 
-    for notebook in [Path(n) for n in names] or notebooks():
+    for notebook in [Path(n).resolve() for n in names] or [n for n in notebooks() if FOLDERS[0] in n.parents]:
         nb = read_nb(notebook)
-        CaptureShell(path=notebook.parent).run_all(nb, exc_stop=True)
+        shell = CaptureShell(path=notebook.parent)
+        with chdir(notebook.parent):  # where nbdev-test and JupyterLab run it too
+            shell.run_all(nb, exc_stop=True, preproc=lambda cell: "#| eval: false" in cell.source)
+        shell.close()
         write_nb(nb, notebook)
-        print("ran", notebook)
+        print("ran", notebook.relative_to(ROOT))
     clean()
 
 
