@@ -90,7 +90,7 @@ def clean() -> None:
 
 
 def run(names: list[str]) -> None:
-    from execnb.nbio import read_nb, write_nb
+    from fastcore.nbio import read_nb, write_nb
     from execnb.shell import CaptureShell
 
     for notebook in [Path(n).resolve() for n in names] or [n for n in notebooks() if FOLDERS[0] in n.parents]:

@@ -22,6 +22,7 @@ import zlib
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from struct import Struct
@@ -29,9 +30,12 @@ from struct import Struct
 import data_store  # what the PyPI package pydicom-data installs
 import pydicom
 from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 FOLDERS = [Path(pydicom.__file__).parent / "data", Path(data_store.__file__).parent / "data"]
 DEFLATED = DeflatedExplicitVRLittleEndian
@@ -83,7 +87,7 @@ MIX = [
       for name in "Arab FrenMulti Greek H31 H32 Hbrw I2 JapMulti KoreanMulti Russ X1 X2".split()),
     # enhanced multi-frame
     (80, "eCT_Supplemental.dcm", "", 32),
-    (20, "eCT_Supplemental.dcm", "400 frames", 8),  # 3,000 elements
+    (20, "eCT_Supplemental.dcm", "2600 frames", 8),  # 18,000 elements, as Philips' enhanced MR have
     # not imaging
     (60, "test_files/test-SR.dcm", "", 0),
     (40, "test_files/reportsi.dcm", "", 0),
@@ -145,6 +149,7 @@ def _join(pieces: list[bytes | Field], values: dict[str, bytes]) -> bytes:
     return b"".join(p if isinstance(p, bytes) else p.written(values) for p in pieces)
 
 
+@cache
 def template(base: str, change: str, side: int) -> Template:
     """Read a base file, change it as its row of MIX says, and cut it into pieces."""
     path = next(p for p in (folder / base for folder in FOLDERS) if p.exists())
@@ -171,17 +176,26 @@ def _uid_element(uid: str) -> bytes:
 
 
 def _blocks(ds: Dataset, data: bytes, start: int) -> Iterator[tuple[bytes, list[bytes | Field]]]:
-    """Cut the data set at its group lengths; each of them says itself where its group ends."""
+    """Cut the data set at its group lengths. Where a group ends is looked up: some base files say it wrong."""
     order = "<" if ds.original_encoding[1] else ">"
-    edges = [(start, start, b"")]
-    for tag in ds.keys():
-        if tag.element == 0:
-            at = ds.get_item(tag).value_tell
-            edges.append((at - 8, at + 4, data[at - 8 : at]))
-    assert order == "<" or len(edges) == 1, "group lengths in big endian are not rewritten"
-    for (_, first, head), (last, *_) in itertools.pairwise([*edges, (len(data), 0, b"")]):
-        if last > first:
-            yield head, list(_pieces(ds, data, first, last, order))
+    lengths = [tag for tag in ds.keys() if tag.element == 0]
+    assert order == "<" or not lengths, "group lengths in big endian are not rewritten"
+    at = start
+    for tag in lengths:
+        head = _start_of(ds, tag)
+        later = next((t for t in sorted(ds.keys()) if t.group > tag.group), None)
+        last = len(data) if later is None else _start_of(ds, later)
+        yield b"", list(_pieces(ds, data, at, head, order))
+        yield data[head : head + 8], list(_pieces(ds, data, head + 12, last, order))
+        at = last
+    yield b"", list(_pieces(ds, data, at, len(data), order))
+
+
+def _start_of(ds: Dataset, tag: BaseTag) -> int:
+    """Where an element begins: its tag, not its value."""
+    element = ds.get_item(tag)
+    value = element.value_tell if isinstance(element, RawDataElement) else element.file_tell
+    return value - (12 if element.VR in EXPLICIT_VR_LENGTH_32 and not ds.original_encoding[0] else 8)
 
 
 def _pieces(ds: Dataset, data: bytes, first: int, last: int, order: str) -> Iterator[bytes | Field]:
@@ -332,6 +346,11 @@ def plan(files: int, seed: int) -> Iterator[tuple[str, int, dict[str, bytes]]]:
             yield f"P{p:05d}/ST{t:02d}/SE{s:02d}/IM{n:04d}.dcm", row, values
 
 
+def is_foreign(folder: Path) -> bool:
+    """Does somebody else's data lie in the folder? Such a folder is never written to."""
+    return folder.exists() and any(folder.iterdir()) and not (folder / "corpus.json").exists()
+
+
 def build(folder: Path, files: int = 10_000, seed: int = 1, rebuild: bool = False) -> list[Path]:
     """The corpus below `folder`, made if it is not there yet; the paths in the order in which they were made."""
     recipe = {
@@ -345,10 +364,11 @@ def build(folder: Path, files: int = 10_000, seed: int = 1, rebuild: bool = Fals
     if not rebuild and stamp.exists() and json.loads(stamp.read_text()) == recipe:
         with listing.open(newline="") as lines:
             return [folder / row["path"] for row in csv.DictReader(lines)]
-    if folder.exists() and any(folder.iterdir()) and not listing.exists():
+    if is_foreign(folder):
         raise SystemExit(f"{folder} is not empty and holds no corpus: name another folder")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    stamp.write_text("{}")  # from here on the folder is ours, even if the build is interrupted
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the base files are odd on purpose
         templates = [template(*row[1:]) for row in MIX]

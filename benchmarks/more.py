@@ -3,7 +3,6 @@
 python benchmarks/more.py processes|rescan|cold LIST.json RESULT.json
 """
 
-import inspect
 import json
 import os
 import statistics
@@ -17,16 +16,13 @@ import polars as pl
 
 from dicom_workbench.acquire import engines
 from dicom_workbench.acquire.folder import list_files
-from dicom_workbench.acquire.row import Entry, encode_path
-from dicom_workbench.acquire.scan import Batch, read_batch
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
-from common import KEYWORDS
+import ours
 
 
-def batches(paths: list[str], repeat: int = 1) -> list[Batch]:
-    entries = [Entry(encode_path(p), os.path.getsize(p), 0) for p in paths] * repeat
-    return [Batch("", tuple(entries[n : n + 500]), attributes=tuple(KEYWORDS)) for n in range(0, len(entries), 500)]
+def batches(paths: list[str], size: int = 500) -> list[list[str]]:
+    return [paths[n : n + size] for n in range(0, len(paths), size)]
 
 
 def timed(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
@@ -37,18 +33,20 @@ def timed(work: Callable[[], object], clock: Callable[[], float] = time.perf_cou
 
 def processes(paths: list[str]) -> dict[str, object]:
     """Wall time of one process and of two warm ones, the frames brought back; best of five, for noisy machines."""
-    work = batches(paths, repeat=max(1, 20_000 // len(paths)))
+    work = batches(paths)
 
-    def run(engine: str, some: list[Batch]) -> None:
-        for _ in engines.run(some, read_batch, engine, 2):
+    def run(engine: str, some: list[list[str]]) -> None:
+        for _ in engines.run(some, ours.read, engine, 2):
             pass
 
     run("processes", work[:4])  # the workers start and import
+    seconds = timed(lambda: run("serial", work[:2])) / 2 * len(work)
+    work *= max(1, round(3 / seconds))  # about three seconds a run
     one, two = [], []
     for _ in range(5):
         one.append(timed(lambda: run("serial", work)))
         two.append(timed(lambda: run("processes", work)))
-    return {"one": min(one), "two": min(two), "ratio": min(one) / min(two), "files": sum(len(b.entries) for b in work)}
+    return {"one": min(one), "two": min(two), "ratio": min(one) / min(two), "files": sum(map(len, work))}
 
 
 def rescan(paths: list[str]) -> dict[str, object]:
@@ -88,7 +86,7 @@ def cold(paths: list[str]) -> dict[str, object]:
     if not hasattr(os, "posix_fadvise"):
         return {"skipped": "this system has no posix_fadvise"}
     os.sync()  # pages not yet written cannot be evicted
-    threads = 8
+    threads, skipped = 8, {}
     with ThreadPoolExecutor(threads) as pool:
         plans: dict[str, Callable[[], object]] = {
             "heads warm": lambda: heads(paths, False),
@@ -96,11 +94,13 @@ def cold(paths: list[str]) -> dict[str, object]:
             "heads cold, 8 threads and hints": lambda: list(
                 pool.map(lambda n: heads(paths[n::threads], True), range(threads))
             ),
+            "workbench cold, plain": lambda: [ours.read(b) for b in batches(paths)],
         }
-        helped = [name for name in ("threads", "io_threads") if name in inspect.signature(read_batch).parameters]
-        if helped:
-            for label, count in (("workbench cold, plain", 0), ("workbench cold, 8 threads and hints", threads)):
-                plans[label] = lambda count=count: [read_batch(b, **{helped[0]: count}) for b in batches(paths)]
+        try:
+            ours.read_helped(paths[:1], threads)
+            plans["workbench cold, 8 threads and hints"] = lambda: ours.read_helped(paths, threads)
+        except NotImplementedError as absent:
+            skipped = {"skipped": str(absent)}
         seconds: dict[str, list[float]] = {name: [] for name in plans}
         for _ in range(3):
             for name, work in plans.items():
@@ -108,7 +108,7 @@ def cold(paths: list[str]) -> dict[str, object]:
                     evict(paths)
                 seconds[name].append(timed(work))
     rates = {name: len(paths) / statistics.median(values) for name, values in seconds.items()}
-    return {"files_per_second": rates} | ({} if helped else {"skipped": "the workbench has no I/O threads yet"})
+    return {"files_per_second": rates} | skipped
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What the tests share: things a machine may lack, and what becomes of a test that lacks them.
 
 A test whose machine has no chromium, Java or the like skips with a reason. Where everything has to be there, `.ci/run`
-sets DICOM_WORKBENCH_REQUIRE_ALL, and then such a skip is a failure. Two reasons stay skips even there: the large real
-files in shared/, which are no part of the project, and another operating system.
+sets DICOM_WORKBENCH_REQUIRE_ALL, and then such a skip is a failure. Three reasons stay skips even there: the large real
+files in shared/, which are no part of the project, another operating system, and being root or not.
 """
 
 import os
@@ -11,9 +11,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pydicom
 import pytest
 
-MAY_ALWAYS_SKIP = re.compile(r"shared|only on (windows|macos|linux|posix)", re.IGNORECASE)
+MAY_ALWAYS_SKIP = re.compile(r"shared|posix|only on (windows|macos|linux)|root may|needs root", re.IGNORECASE)
 
 
 def _strict(report: pytest.TestReport | pytest.CollectReport) -> None:
@@ -38,6 +39,13 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
     report = yield
     _strict(report)
     return report
+
+
+@pytest.fixture(autouse=True)
+def _own_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the workspace or the catalogue of whoever runs it."""
+    for name in ("DICOM_WORKBENCH_WORKSPACE", "DICOM_WORKBENCH_CATALOG", "DICOM_WORKBENCH_FAULT"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")
@@ -65,3 +73,72 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("no shared data: set DICOM_WORKBENCH_SHARED")
     return folder
+
+
+@pytest.fixture(scope="session")
+def real(shared: Path) -> Path:
+    """Real files of 46 manufacturers."""
+    return shared / "data" / "real"
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """pydicom's own test files."""
+    return Path(pydicom.__file__).parent / "data" / "test_files"
+
+
+@pytest.fixture(scope="session")
+def idc_table() -> Path:
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        files = distribution("idc-index-data").files or []
+    except PackageNotFoundError:
+        pytest.skip('idc-index-data is not installed (pip install "dicom-workbench[idc]")')
+    return Path(str(next(f for f in files if f.name == "idc_index.parquet").locate()))
+
+
+SOURCE = """
+id = "{id}"
+title = "{id} for a test"
+institution = "Test hospital"
+country = "ZM"
+steward = "imaging-data@example.org"
+access = "{access}"
+licence = "none"
+citation = "none"
+modalities = ["CT"]
+body_parts = ["CHEST"]
+population = "test objects"
+deidentified = false
+refresh = "never"
+
+[acquisition]
+kind = "folder"
+root = "{root}"
+{more}
+"""
+
+APPROVAL = """
+[[approvals]]
+board = "UNZABREC"
+number = "{number}"
+purposes = ["ingest", "report"]
+granted = 2020-01-01
+expires = {expires}
+consent = "waived"
+"""
+
+
+@pytest.fixture
+def write_source(tmp_path: Path):
+    "Write a catalogue entry for a folder; gives the catalogue's folder."
+
+    def write(root: Path | str, id: str = "ward", access: str = "open", more: str = "") -> Path:
+        folder = tmp_path / "catalogue"
+        folder.mkdir(exist_ok=True)
+        text = SOURCE.format(id=id, access=access, root=Path(root).as_posix(), more=more)
+        (folder / f"{id}.toml").write_text(text, encoding="utf-8")
+        return folder
+
+    return write

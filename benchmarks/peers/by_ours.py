@@ -1,32 +1,18 @@
 """The workbench: 55 attributes, or `all` columns. Every frame is kept, as for somebody who wants one table."""
 
-import os
 import sys
 from collections import Counter
 
+import ours
 import polars as pl
 from common import KEYWORDS, measure
-from dicom_workbench.acquire.row import Entry, encode_path
-from dicom_workbench.acquire.scan import Batch, read_batch
-from dicom_workbench.standard.attributes import COLUMNS
 
-WANTED = COLUMNS if sys.argv[4:] == ["all"] else tuple(KEYWORDS)
+WANTED = ours.ALL if sys.argv[4:] == ["all"] else tuple(KEYWORDS)
 kept = []
 
 
-def batch_of(paths):
-    entries = [Entry(encode_path(p), info.st_size, info.st_mtime_ns) for p in paths for info in [os.stat(p)]]
-    return Batch("", tuple(entries), attributes=WANTED)
-
-
-def read(batch):
-    frame, _ = read_batch(batch)
-    kept.append(frame)
-    return Rows(frame)
-
-
 class Rows:
-    """The frame as rows of text, made only when somebody asks."""
+    """A frame as rows of text, made only when somebody asks."""
 
     def __init__(self, frame):
         self.frame = frame
@@ -37,10 +23,16 @@ class Rows:
             yield ValueError("not read") if bad else row
 
 
+def read(paths):
+    frame = ours.read(paths, WANTED)
+    kept.append(frame)
+    return Rows(frame)
+
+
 def about():
     table = pl.concat(kept)
     count = {column: Counter(table[column].fill_null("none")) for column in ("parser", "status")}
     return {**count, "columns": len(WANTED), "incomplete": int((~table["complete"]).sum())}
 
 
-measure(read, prepare=batch_of, about=about)
+measure(read, about=about)

@@ -50,11 +50,11 @@ class Batch:
 # %% ../../nbs/acquire/05_scan.ipynb #815e7bce
 def batches_of(
     entries: Iterable[Entry],
-    size: int = BATCH_FILES,
+    size: int | None = None,  # None: BATCH_FILES
 ) -> Iterator[tuple[Entry, ...]]:
     "Entries in groups of at most that many."
     rest = iter(entries)
-    while group := tuple(islice(rest, size)):
+    while group := tuple(islice(rest, size or BATCH_FILES)):
         yield group
 
 # %% ../../nbs/acquire/05_scan.ipynb #e76e026f

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['XRAY', 'NOT_PICTURES', 'SCOPE', 'KEYS', 'READ', 'DICOMDIR', 'COMPLETENESS', 'CONFLICTS', 'COUNTED', 'FOLDED',
-           'WEIGHTS', 'IDENTITY', 'NEEDED', 'EARLIEST', 'Views', 'value_counts', 'year_counts', 'scope_of', 'objects',
-           'state_counts', 'completeness', 'conflict_counts', 'disagreement', 'conflicts', 'status_counts', 'Profile',
-           'profile', 'Concern', 'concerns', 'first_concerns']
+           'WEIGHTS', 'IDENTITY', 'NEEDED', 'EARLIEST', 'Views', 'one_row_a_series', 'series_of_index', 'value_counts',
+           'year_counts', 'scope_of', 'objects', 'state_counts', 'completeness', 'conflict_counts', 'disagreement',
+           'conflicts', 'status_counts', 'Profile', 'profile', 'Concern', 'concerns', 'first_concerns']
 
 # %% ../../nbs/analysis/00_profile.ipynb #87f3649d
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from ..standard.attributes import ATTRIBUTES, attribute, columns_of
-from ..standard.values import present
+from ..standard.values import present, typed
 from ..standard.words import name_of
 from ..store import Lake, levels
 
@@ -37,15 +37,31 @@ class Views:
         version: str | int | None = None,  # a source version or a Delta version; None is the latest
     ) -> "Views":
         "The views of a source. Nothing is read yet."
-        files = lake.table_of(source_id) == "instances"
-        return cls(lake.rows(source_id, version), levels.instances(lake, source_id, version) if files else None,
-                   levels.series(lake, source_id, version), levels.studies(lake, source_id, version), levels.patients(lake, source_id, version))
+        rows, instances = lake.rows(source_id, version), None
+        if lake.table_of(source_id) == "instances":
+            series, instances = levels.series(lake, source_id, version), levels.instances(lake, source_id, version)
+        else:
+            series = series_of_index(rows) if one_row_a_series(rows) else levels.series(lake, source_id, version)
+        return cls(rows, instances, series, levels.studies(lake, source_id, version), levels.patients(lake, source_id, version))
 
     @property
     def by_level(self) -> dict[str, pl.LazyFrame]:
         "Level -> view, from the patient down, without the levels that the source does not have."
         views = {"patient": self.patients, "study": self.studies, "series": self.series, "instance": self.instances}
         return {level: view for level, view in views.items() if view is not None}
+
+# %% ../../nbs/analysis/00_profile.ipynb #cbfcf8d2
+def one_row_a_series(rows: pl.LazyFrame) -> bool:
+    "Whether every row of an index names a series of its own."
+    uid = pl.col("SeriesInstanceUID")
+    return bool(rows.select((uid.n_unique() == pl.len()) & present(uid).all()).collect(engine="streaming").item())
+
+
+def series_of_index(rows: pl.LazyFrame) -> pl.LazyFrame:
+    "The rows of an index as a view of series: empty is null, the study's date is a date. Nothing can disagree within a row."
+    names = rows.collect_schema().names()
+    text = [pl.when(present(pl.col(a.column))).then(pl.col(a.column)).alias(a.column) for a in ATTRIBUTES if a.column in names]
+    return rows.with_columns(text).with_columns(typed(pl.col("StudyDate"), "DA", "1")) if "StudyDate" in names else rows.with_columns(text)
 
 # %% ../../nbs/analysis/00_profile.ipynb #5ad704b2
 def value_counts(
@@ -224,13 +240,23 @@ def _queries(views: Views) -> dict[str, pl.LazyFrame]:
         asked["statuses"] = status_counts(views.rows)
     return asked
 
+def _level_of(name: str) -> str:
+    "The level that a question is asked of; questions of one level are collected together."
+    kind, _, about = name.partition(":")
+    if kind == "value":
+        return COUNTED[about]
+    return about or {"years": "study", "copies": "instance", "statuses": "instance"}.get(kind, "series")
+
 # %% ../../nbs/analysis/00_profile.ipynb #dc79f38c
 def profile(
     views: Views,
 ) -> Profile:
-    "What is in a source. Reads the source once."
+    "What is in a source. Reads it once a level: all levels together are a second faster and cost 200 MB more."
     asked = _queries(views)
-    answers = dict(zip(asked, pl.collect_all(list(asked.values())), strict=True))
+    answers: dict[str, pl.DataFrame] = {}
+    for level in views.by_level:
+        names = [name for name in asked if _level_of(name) == level]
+        answers |= zip(names, pl.collect_all([asked[name] for name in names], engine="streaming"), strict=True)
     def under(prefix: str) -> dict[str, pl.DataFrame]:
         return {name.removeprefix(prefix): frame for name, frame in answers.items() if name.startswith(prefix)}
     counts = {level: int(frame.item()) for level, frame in under("count:").items()}

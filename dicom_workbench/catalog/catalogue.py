@@ -65,12 +65,15 @@ class Catalogue:
 
     def __init__(
         self,
-        folders: list[Path],  # each holds TOML files
+        folders: list[Path],              # each holds TOML files
+        copies_count_once: bool = False,  # the same bytes in two folders are one source
     ):
         "Reads all files. Raises UsageError where two of them have the same id."
         self._entries: dict[str, Entry] = {}
         for file in (f for folder in folders for f in _files(folder)):
             if (other := self._entries.get(file.stem)) is not None:
+                if copies_count_once and other.file.read_bytes() == file.read_bytes():
+                    continue
                 raise UsageError(
                     f"The source {file.stem} is in two catalogues: {other.file} and {file}.", "Rename or remove one of them."
                 )
@@ -83,7 +86,10 @@ class Catalogue:
     ) -> "Catalogue":
         "The shipped catalogue with the user's. Raises UsageError where a named folder is none, or an id is in both."
         shipped, own = resources.folder("catalog"), _own(folder)
-        return cls([shipped] if own is None or own.resolve() == shipped.resolve() else [shipped, own])
+        if own is None or own.resolve() == shipped.resolve():
+            return cls([shipped])
+        # an installed package that runs inside a checkout sees the shipped sources twice, and nobody asked for that
+        return cls([shipped, own], copies_count_once=folder is None and not os.environ.get(VARIABLE))
 
     def entry(
         self,

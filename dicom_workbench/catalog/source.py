@@ -125,11 +125,6 @@ class FolderAcquisition(Located):
 
     kind: Literal["folder"]
 
-    @property
-    def ignored(self) -> tuple[str, ...]:
-        "Names of folders inside which nothing belongs to the source: Python's byte code, where it lies in a package."
-        return ("__pycache__",) if self.package else ()
-
 
 class ArchiveAcquisition(Located):
     "A zip or tar archive with DICOM files, or a folder of such archives."
@@ -285,11 +280,11 @@ def _not_toml(file: Path, text: str, fault: tomllib.TOMLDecodeError) -> UsageErr
     "What the TOML parser says, with the key."
     found = re.search(r"line (\d+)", str(fault))
     line = int(found[1]) if found else len(text.splitlines())
+    key = _key_at(text, line) or f"line {line}"
+    if re.search(r"=\s*\d+-\d+-\d+", (text.splitlines()[:line] or [""])[-1]):
+        return UsageError(f"{file}: {key}: is no date of the calendar.", "Write a day that exists, as 2027-05-31.")
     what = str(fault).split(" (at ")[0]
-    dates = "date" in what
-    remedy = "Write a day that exists, as 2027-05-31." if dates else f"Mend line {line}; texts stand in quotes, lists in brackets."
-    key = _key_at(text, line)
-    return UsageError(f"{file}: {key or f'line {line}'}: {'is no date of the calendar' if dates else f'is not TOML: {what}'}.", remedy)
+    return UsageError(f"{file}: {key}: is not TOML: {what}.", f"Mend line {line}; texts stand in quotes, lists in brackets.")
 
 # %% ../../nbs/catalog/00_source.ipynb #54531415
 def _table(file: Path) -> dict[str, Any]:

@@ -1,0 +1,5 @@
+"""Charts from counts, in one theme, and explorers."""
+
+from . import charts
+
+__all__ = ["charts"]

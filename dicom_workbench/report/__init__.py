@@ -1,0 +1,7 @@
+"""Reports: papermill templates over one source become a notebook, a self-contained page and a manifest."""
+
+from . import blocks
+from .opening import Report, begin, versions
+from .run import NotReported, ReportResult, index, run_report, run_reports, templates
+
+__all__ = ["NotReported", "Report", "ReportResult", "begin", "blocks", "index", "run_report", "run_reports", "templates", "versions"]

@@ -94,6 +94,7 @@ def table(
     frame: pl.DataFrame,
     names: Mapping[str, str] | None = None,      # column -> heading
     plain: Collection[str] = ("year",),          # integers that are not counts
+    right: Collection[str] = (),                 # columns of text that hold numbers, such as percentages
     sort_by: Sequence[str] = (),                 # columns; numbers largest first, text from A to Z
     decimals: int = 1,                           # of floats
     limit: int | None = None,                    # rows to show; how many are left out is said
@@ -103,10 +104,10 @@ def table(
         frame = frame.sort(sort_by, descending=[frame[c].dtype.is_numeric() for c in sort_by], nulls_last=True)
     shown = frame if limit is None else frame.head(limit)
     heads = [(names or {}).get(c, c) for c in shown.columns]
-    right = [frame[c].dtype.is_numeric() for c in shown.columns]
+    at_right = [c in right or frame[c].dtype.is_numeric() for c in shown.columns]
     cells = [[_cell(v, c in plain, decimals) for c, v in zip(shown.columns, row, strict=True)] for row in shown.iter_rows()]
     def line(tag: str, values: Sequence[str]) -> str:
-        return "<tr>" + "".join(f'<{tag}{" class=dw-n" if r else ""}>{escape(v)}</{tag}>' for v, r in zip(values, right, strict=True)) + "</tr>"
+        return "<tr>" + "".join(f'<{tag}{" class=dw-n" if r else ""}>{escape(v)}</{tag}>' for v, r in zip(values, at_right, strict=True)) + "</tr>"
     body = "".join(line("td", row) for row in cells)
     more = f"{grouped(frame.height - shown.height)} more rows are not shown." if frame.height > shown.height else ""
     after = f'<p class="dw-more">{escape(more)}</p>' if more else ""

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VEGALITE', 'SVG', 'chart_output', 'enable_charts', 'vega_bundle', 'write_whole', 'in_script', 'figure', 'output_html',
-           'markdown', 'contents', 'policy', 'to_html']
+           'markdown', 'contents', 'policy', 'to_html', 'page']
 
 # %% ../../nbs/report/00_html.ipynb #f8e0077f
 import base64
@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ def contents(body: str) -> tuple[str, str]:
     return body, f'<nav class="dw-contents" aria-label="Contents">{links}</nav>' if links else ""
 
 
-def policy(scripts: Iterable[str]) -> str:
+def policy(scripts: Sequence[str]) -> str:
     "A content security policy: nothing is loaded from anywhere, only these scripts run."
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     return (f"default-src 'none'; script-src {hashes or chr(39) + 'none' + chr(39)}; style-src 'unsafe-inline'; img-src data: blob:; "
@@ -148,7 +148,16 @@ def to_html(
     body = body.replace("</h1>", "</h1>\n" + links, 1) if "</h1>" in body else links + body
     made = f'<details class="dw-fold dw-made"><summary>How this page was made: {len(code)} steps of code</summary>\n' + "\n".join(code) + "\n</details>"
     scripts = [vega_bundle(cache), _asset("page.js")] if charts else []
-    return _PAGE.format(policy=policy(scripts), title=escape(title), style=_asset("page.css"), body=body, made=made,
+    return page(title, f"{body}\n{made}", scripts)
+
+
+def page(
+    title: str,
+    body: str,                    # HTML whose values are escaped
+    scripts: Sequence[str] = (),  # the only ones that run
+) -> str:
+    "A document with the style of a report and a policy that lets nothing in or out."
+    return _PAGE.format(policy=policy(scripts), title=escape(title), style=_asset("page.css"), body=body,
                         scripts="\n".join(f"<script>{s}</script>" for s in scripts))
 
 
@@ -171,7 +180,6 @@ _PAGE = """<!DOCTYPE html>
 <body>
 <main>
 {body}
-{made}
 </main>
 {scripts}
 </body>

@@ -7,10 +7,9 @@ __all__ = ['Progress', 'Ingested', 'ingest']
 
 # %% ../../nbs/store/02_ingest.ipynb #9a31e3c7
 import hashlib
-import shutil as _shutil
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import date
 from functools import partial
 from pathlib import Path
 
@@ -21,12 +20,12 @@ from .. import __version__
 from ..acquire import engines
 from ..acquire.folder import list_files
 from ..acquire.index import open_index, write_index_shards
-from ..acquire.row import FRAME, Entry, schema
+from ..acquire.row import Entry, schema
 from ..acquire.scan import READER, Batch, batches_of, write_parquet, write_shards
-from ..catalog import Deny, Source, gate, location
+from ..catalog import Source, location, require
 from ..catalog.source import FolderAcquisition, IndexAcquisition
 from ..standard.attributes import COLUMNS
-from ..standard.errors import Refused, UsageError
+from ..standard.errors import UsageError
 from .lake import KEYS, Lake, content_hash, fault, plain_errors
 
 # %% ../../nbs/store/02_ingest.ipynb #0a7b5ad2
@@ -87,9 +86,7 @@ def ingest(
     progress: Progress | None = None,
 ) -> Ingested:
     "Read what is new of a source into the lake. Raises Refused where the gate says no, UsageError for a wrong root."
-    decision = gate(source, "ingest", date.today())
-    if isinstance(decision, Deny):
-        raise Refused(f"Ingest of '{source.id}' is refused: {' '.join(decision.reasons)}", "Renew the approval in the catalogue entry.")
+    require(source, "ingest")
     acquisition = source.acquisition
     lock = FileLock(lake.folder / f"{source.id}.lock")
     try:
@@ -187,7 +184,7 @@ def _forget_abandoned(lake: Lake, source_id: str, run_id: str) -> None:
         folder = lake.folder / name / f"source_id={source_id}"
         for run in sorted(folder.iterdir()) if folder.is_dir() else []:
             if run.name != run_id and run.name not in known:
-                _shutil.rmtree(run, ignore_errors=True)
+                shutil.rmtree(run, ignore_errors=True)
 
 
 def _summary(lake: Lake, source_id: str, read: int, unchanged: int, missing: int) -> Ingested:

@@ -133,7 +133,7 @@ class Lake:
         table = self.table(name, version)
         if table is None:
             return []
-        return sorted(Path(uri.removeprefix("file://")) for uri in table.file_uris([("source_id", "=", source_id)]))
+        return sorted(Path(uri.removeprefix("file://")) for uri in table.file_uris(file_pruning_predicate=[("source_id", "=", source_id)]))
 
     def commit(
         self,
@@ -254,9 +254,9 @@ class Lake:
         version: str | int | None = None,
     ) -> pl.LazyFrame:  # shape, tags, empty
         "The distinct shapes of a source's headers."
-        runs = self.rows(source_id, version).select("run_id").unique().collect().get_column("run_id").to_list()
         files = self.files("shapes", source_id)
         if not files:
             return pl.LazyFrame(schema={k: v for k, v in SHAPES.items() if k != "run_id"})
-        known = pl.scan_parquet(files).filter(pl.col("run_id").is_in(runs))
+        live = self.rows(source_id, version).select("run_id", "shape").unique()  # a run that instances does not know is not done
+        known = pl.scan_parquet(files, hive_partitioning=False).join(live, on=["run_id", "shape"], how="semi")
         return known.select("shape", "tags", "empty").unique("shape").sort("shape")
