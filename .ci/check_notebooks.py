@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = [ROOT / "nbs", ROOT / "reports" / "templates"]
 CONFLICT = re.compile(r"^(<{7}|>{7})( |$)", re.MULTILINE)
-OWN_PATH = re.compile(r"(?<![\w.~:/-])/(?:home|root|work|tmp|usr|opt|mnt|private|Users)/\w|\b[A-Z]:\\\\?\w")
+OWN_PATH = re.compile(r"(?<![\w.~:/-])(?!/home/me/)/(?:home|root|work|tmp|usr|opt|mnt|private|Users)/\w|\b[A-Z]:\\\\?\w")
 ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}")
 MOST = 200_000  # characters of output in one notebook
 
@@ -36,7 +36,7 @@ def faults_of_source(source: str) -> Iterator[str]:
     if CONFLICT.search(source):
         yield "a merge conflict marker: settle it, then `nbdev-export`."
     if OWN_PATH.search(source):
-        yield "an absolute path of one machine: use a path relative to the data or a temporary folder."
+        yield "an absolute path of one machine: use a relative path or a temporary folder (/home/me/… in an example)."
     if re.search(r"^#\| *exports?\b", source, re.MULTILINE):
         if re.search(r"^from \S+ import \*", source, re.MULTILINE):
             yield "a star import in an exported cell: name what is used."

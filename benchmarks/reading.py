@@ -361,7 +361,7 @@ def main() -> None:
                     print(f"round {turn + 1}: {r.name}", file=sys.stderr)
                     once(r, pythons[r.name], listing, scratch, "" if turn or not r.values else values[r.name])
         for r in readers:
-            if r.values and r.runs:
+            if r.values and r.runs and values[PYDICOM].exists():
                 compare(r, values[r.name], values[PYDICOM], bases)
         own = next(r for r in readers if r.name == OURS)
         reference = next(r for r in readers if r.name == PYDICOM)
@@ -376,7 +376,7 @@ def main() -> None:
     differences = [f"{r.name} differs most in: {r.worst}" for r in readers if r.worst]
     print(as_text(lines), "", *differences, "", *notes, sep="\n")
     if not options.quick and not options.peers and not corpus.is_foreign(options.corpus):
-        (HERE / "RESULTS.md").write_text(report(lines, notes, readers, len(paths), options.rounds))
+        (HERE / "RESULTS.md").write_text(report(lines, notes, readers, len(paths), options.rounds), encoding="utf-8")
 
 
 def report(lines: list[list[str]], notes: list[str], readers: list[Reader], files: int, rounds: int) -> str:
@@ -394,16 +394,16 @@ turns, medians of the ratios inside a round; CPU time (user and system) of the l
 55 attributes. The workbench's time includes a table of text; the others' values become text off the clock.
 
 A cell differs if its text is not that of pydicom, after this: spaces and NULs around each value removed, numbers compared
-by value, absent taken for empty, a name's empty last component ignored. "Strictly" keeps the spelling of numbers and tells absent from empty. Files that
-raise an exception are not compared. "Filled" are cells that the workbench takes from an enhanced object's functional
-groups, where a plain get has nothing; tests check those.
+by value, absent taken for empty, a name's empty last component ignored. "Strictly" keeps the spelling of numbers and
+tells absent from empty. Files that raise an exception are not compared. "Filled" are cells that the workbench takes from
+an enhanced object's functional groups, where a plain get has nothing: they are not checked here.
 
 ## The workbench alone
 {chr(10).join("- " + note for note in notes)}
 
 ## Where values differ from pydicom
 {chr(10).join(differences) or "Nowhere."}
-{chr(10).join(["", "## Readers that did not run", *faults]) if faults else ""}"""
+{chr(10).join(["", "## Readers that did not run, or not to the end", *faults]) if faults else ""}"""
 
 
 if __name__ == "__main__":

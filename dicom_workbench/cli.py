@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'said', 'out', 'Workspace', 'CatalogFolder', 'AsJson', 'Engine', 'Workers', 'SourceNames', 'EverySource',
-           'CORE', 'EXTRAS', 'PROGRAMS', 'say', 'print_json', 'progress', 'open_lake', 'counted', 'by_status',
+           'CORE', 'EXTRAS', 'PROGRAMS', 'say', 'show', 'print_json', 'progress', 'open_lake', 'counted', 'by_status',
            'extract', 'chosen', 'one_of_many', 'end', 'ingest', 'sources', 'report', 'demo', 'examine', 'doctor', 'lab',
            'copy_tutorials', 'main']
 
@@ -58,6 +58,11 @@ Workers = Annotated[int | None, typer.Option(help="How many workers; by default 
 def say(text: str) -> None:
     "A line for the person, on standard error; never read as markup."
     said.print(text, markup=False)
+
+
+def show(table: Table) -> None:
+    "A table on standard output; where it goes to a file or a pipe, as wide as it needs."
+    Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table, markup=False)
 
 
 def print_json(document: Any) -> None:
@@ -227,13 +232,16 @@ def sources(
     if as_json:
         print_json({"sources": states, "faults": catalogue.faults})
         return
-    table = Table("source", "title", "kind", "access", "gate", "ingested", "score", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for name in ("source", "kind", "access", "gate", "last ingest", "score"):
+        table.add_column(name, no_wrap=name != "gate")
+    table.add_column("title")
     for s in states:
         closed = [purpose for purpose, answer in s["gate"].items() if not answer["allowed"]]
         last = s["ingested"]
-        table.add_row(s["id"], s["title"], s["kind"], s["access"], f"closed: {', '.join(closed)}" if closed else "open",
-                      f"{last['rows']:,} rows, {last['at']}" if last else "not yet", "not yet")
-    Console(highlight=False).print(table, markup=False)
+        table.add_row(s["id"], s["kind"], s["access"], f"closed: {', '.join(closed)}" if closed else "open",
+                      f"{last['rows']:,} rows, {last['at']}" if last else "not yet", "–", s["title"])
+    show(table)
     for s in states:
         for purpose, answer in s["gate"].items():
             if not answer["allowed"]:
@@ -267,41 +275,42 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     "One reproducible report a source: a self-contained HTML page, the executed notebook and a manifest."
-    from dicom_workbench.report import index, run_report
+    from dicom_workbench.report import NotReported, ReportResult, index, run_report
+    from dicom_workbench.report.run import check_parameters, find_template, parameters_of
 
-    parameters = _parameters(parameter or [])
     catalogue = Catalogue.open(catalog)
     wanted = chosen(catalogue, sources, every)
-    if not every:
+    notebook = find_template(template)
+    parameters = check_parameters(_parameters(parameter or []), parameters_of(notebook), notebook.stem)
+    if not every:  # said before a workspace is looked for
         for source in wanted:
             require(source, "report")
     lake = open_lake(workspace, create=False)
+    present = lake.sources()
     if every:
-        present = lake.sources()
         for source in wanted:
             if source.id not in present:
                 say(f"{source.id}: not ingested yet, left out.")
         wanted = [source for source in wanted if source.id in present]
     codes: list[int] = []
-    results = []
-    failures: list[tuple[Source, WorkbenchError]] = []
+    results: list[ReportResult | NotReported] = []
     for source in wanted:
         start = time.perf_counter()
         with one_of_many(codes, alone=not every and len(wanted) == 1):
             try:
-                done = run_report(lake, source, template, parameters, pin, output, catalogue=catalogue)
+                done = run_report(lake, source, notebook, parameters, pin, output, catalog)
             except WorkbenchError as error:
-                failures.append((source, error))
+                results.append(NotReported(source.id, source.title, str(error), isinstance(error, Refused)))
                 raise
             results.append(done)
-            say(f"{source.id}: {template} in {time.perf_counter() - start:.1f} s")
+            say(f"{source.id}: {notebook.stem} in {time.perf_counter() - start:.1f} s")
             if not as_json:
                 out.print(str(done.html), markup=False)
     if every:
-        page = index(output, catalogue, results, failures)
-        say(f"All reports: {page}")
+        say(f"All reports: {index(output, results)}")
     if as_json:
-        print_json([json.loads(done.manifest.read_text()) | {"html": str(done.html)} for done in results])
+        made = [r for r in results if isinstance(r, ReportResult)]
+        print_json([json.loads(r.manifest.read_text(encoding="utf-8")) | {"html": str(r.html)} for r in made])
     end(codes)
 
 # %% ../nbs/90_cli.ipynb #1072565e
@@ -322,7 +331,7 @@ def demo(
         done = ingest_source(source, entry.folder, lake, progress=step)
     _tell(source, done, time.perf_counter() - start)
     say("Making the report ...")
-    made = run_report(lake, source, "source_profile", {}, None, output, catalogue=catalogue)
+    made = run_report(lake, source, out=output)
     say(f"Done in {time.perf_counter() - start:.1f} s. Open the report in a browser:")
     out.print(str(made.html), markup=False)
 
@@ -382,7 +391,8 @@ def doctor(as_json: AsJson = False) -> None:
         table = Table("", "what", "found", "to type", box=None, header_style="bold")
         for f in found:
             table.add_row({"ok": "✓", "missing": "✗", "optional": "–"}[f["state"]], f["name"], f["detail"], f["remedy"])
-        Console(highlight=False).print(f"dicom-workbench {__version__}", table, markup=False)
+        say(f"dicom-workbench {__version__}")
+        show(table)
         say("Something is missing: see the last column." if broken else "All that is needed is here. Next: dicom-workbench demo")
     end([1] if broken else [])
 

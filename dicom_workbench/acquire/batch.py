@@ -11,16 +11,15 @@ import os
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
-from io import BytesIO
 from typing import Any
 
 import polars as pl
 from pydicom.charset import convert_encodings
 
-from .reference import read_stream, read_with_pydicom
+from .reference import read_with_pydicom
 from .reference import text_of as decode_value
 from .row import FRAME, Header
-from .walk import NUMBERS, Odd, Plan, Refused, Walked, compile_plan, family, number_text, tags_of, walk
+from .walk import NUMBERS, Found, Odd, Plan, Refused, compile_plan, family, number_text, walk
 
 # %% ../../nbs/acquire/11_batch.ipynb #9d644dce
 _PLAIN = frozenset({"", "ISO_IR 6", "ISO_IR 192", "GB18030", "GBK"} | {
@@ -52,8 +51,8 @@ class _Columns:
         self.rows: list[list[Any]] = []
         self.charsets: list[bytes | None] = []
 
-    def add(self, found: Walked) -> None:
-        row = found.row
+    def add(self, found: Found) -> None:
+        row = found[0]
         charset = row[self.charset]
         if charset is not None:
             encodings, plain = _charset(charset)
@@ -62,7 +61,7 @@ class _Columns:
                     if row[slot]:
                         row[slot] = decode_value(row[slot], self.plan.vrs[slot], encodings, True).encode()
                 charset = b"ISO_IR 192"
-        if not found.table.little:
+        if not found[1].table.little:
             for slot in self.number_slots:
                 if isinstance(row[slot], bytes):
                     row[slot] = number_text(row[slot], self.plan.vrs[slot], False)
@@ -79,35 +78,40 @@ class _Columns:
         self.rows.append(row)
         self.charsets.append(b"ISO_IR 192")
 
-    def frame(self) -> list[pl.Series]:
+    def frame(self) -> pl.DataFrame:
+        "The columns as text, cleaned of padding."
         columns = list(zip(*self.rows, strict=True)) if self.rows else [()] * self.plan.width
-        return [self.column(slot, columns[slot]) for slot in range(self.width)]
+        height = len(self.rows)
+        nothing = pl.Series("", [None] * height, dtype=pl.String)
+        texts: list[pl.Series] = []
+        padded: list[pl.Expr] = []
+        several: dict[str, str] = {}
+        for slot, name in enumerate(self.plan.columns):
+            values, kind = columns[slot], self.families[slot]
+            if values.count(None) == height:
+                texts.append(nothing.alias(name))
+                continue
+            if kind in NUMBERS or kind == "AT":
+                known = _Numbers(self.plan.vrs[slot])
+                texts.append(pl.Series(name, [known[v] for v in values], dtype=pl.String))
+                continue
+            every = b"".join(filter(None, values))
+            if every.isascii() and b"\x1b" not in every:
+                texts.append(pl.Series(name, values, dtype=pl.Binary).cast(pl.String))
+            else:
+                texts.append(pl.Series(name, [self.value(i, v, slot) for i, v in enumerate(values)], dtype=pl.String))
+            text = pl.col(name).str
+            padded.append(text.strip_chars(" \0") if kind == "trimmed" else text.strip_chars_end(" \0"))
+            if b"\\" in every or kind == "PN" and b"=" in every:
+                several[name] = kind
+        return _several(pl.DataFrame(texts).with_columns(padded), several)
 
-    def column(self, slot: int, values: Sequence[Any]) -> pl.Series:
-        name, vr, kind = self.plan.columns[slot], self.plan.vrs[slot], self.families[slot]
-        if values.count(None) == len(values):
-            return pl.Series(name, [None] * len(values), dtype=pl.String)
-        if kind in NUMBERS or kind == "AT":
-            texts = _Numbers(vr)
-            return pl.Series(name, [texts[v] for v in values], dtype=pl.String)
-        raw = pl.Series(name, values, dtype=pl.Binary)
-        try:
-            text = raw.cast(pl.String)
-            plain = bool((text.str.len_bytes() == text.str.len_chars()).all())
-            if plain and kind in _TEXT:
-                plain = not text.str.contains("\x1b", literal=True).any()
-        except pl.exceptions.PolarsError:  # not UTF-8: the cast raises, even where it is told not to be strict
-            plain = False
-        if not plain:
-            text = pl.Series(name, [self.decoded(i, v, vr) for i, v in enumerate(values)], dtype=pl.String)
-        return _cleaned(text, vr, kind)
-
-    def decoded(self, i: int, value: bytes | None, vr: str) -> str | None:
+    def value(self, i: int, value: bytes | None, slot: int) -> str | None:
         if value is None:
             return None
         if value.isascii() and b"\x1b" not in value:
             return value.decode()
-        return decode_value(value, vr, _charset(self.charsets[i])[0], True)
+        return decode_value(value, self.plan.vrs[slot], _charset(self.charsets[i])[0], True)
 
 # %% ../../nbs/acquire/11_batch.ipynb #f445a598
 class _Numbers(dict[Any, str | None]):
@@ -122,19 +126,20 @@ class _Numbers(dict[Any, str | None]):
         return found
 
 # %% ../../nbs/acquire/11_batch.ipynb #7f17d112
-def _cleaned(text: pl.Series, vr: str, kind: str) -> pl.Series:
-    if kind == "trimmed":
-        text = text.str.strip_chars(" \0")
-        if text.str.contains(r"[ \x00]\\|\\[ \x00]").any():
-            text = text.str.replace_all(r"[ \x00]*\\[ \x00]*", "\\")
-        return text
-    text = text.str.strip_chars_end(" \0")
-    if kind == "words" and text.str.contains(r"[ \x00]\\").any():
-        text = text.str.replace_all(r"[ \x00]+\\", "\\")
-    if kind == "PN" and text.str.contains(r"[\\=]").any():
-        names = [v if v is None or not ("\\" in v or "=" in v) else decode_value(v.encode(), vr, ["utf8"], True) for v in text]
-        text = pl.Series(text.name, names, dtype=pl.String)
-    return text
+def _several(
+    text: pl.DataFrame,
+    kinds: dict[str, str],  # column -> family of its VR, of columns where a value may hold several
+) -> pl.DataFrame:
+    "Clean the single values; the whole is cleaned already."
+    changes = [pl.col(name).str.replace_all(r"[ \x00]*\\[ \x00]*", "\\") for name, kind in kinds.items() if kind == "trimmed"]
+    changes += [pl.col(name).str.replace_all(r"[ \x00]+\\", "\\") for name, kind in kinds.items() if kind == "words"]
+    names = [pl.Series(name, [_name(v) for v in text[name]], dtype=pl.String) for name, kind in kinds.items() if kind == "PN"]
+    return text.with_columns(*changes, *names) if changes or names else text
+
+
+def _name(text: str | None) -> str | None:
+    "Several names, or several spellings of one: as pydicom writes them."
+    return decode_value(text.encode(), "PN", ["utf8"], True) if text and ("\\" in text or "=" in text) else text
 
 # %% ../../nbs/acquire/11_batch.ipynb #cacb09cb
 def read_batch(
@@ -161,13 +166,15 @@ def _read(paths: Sequence[str | bytes], plan: Plan) -> tuple[pl.DataFrame, Shape
     for path in paths:
         size = changed = None
         try:
-            found, _, info = walk(path, plan)
+            found, info = walk(path, plan)
             size, changed = info.st_size, info.st_mtime_ns
             columns.add(found)
-            fault = found.fault
-            facts.append((size, changed, "truncated" if fault else "ok", fault or None, "scan", found.complete, found.shape))
-            if found.shape not in shapes:
-                shapes[found.shape] = tags_of(found.chain)
+            _, node, fault, complete = found
+            shape = node.hash
+            if shape is None or shape not in shapes:
+                shape = node.shape()
+                shapes[shape] = node.tags()
+            facts.append((size, changed, "truncated" if fault else "ok", fault or None, "scan", complete, shape))
             continue
         except Refused as limit:
             header = Header("refused", str(limit))
@@ -183,7 +190,7 @@ def _read(paths: Sequence[str | bytes], plan: Plan) -> tuple[pl.DataFrame, Shape
             shapes[header.shape] = header.tags
     names = [name for name in FRAME if name not in ("source_id", "path", "run_id")]
     frame = pl.DataFrame(facts, schema={name: FRAME[name] for name in names}, orient="row")
-    return frame.with_columns(columns.frame()), shapes
+    return pl.concat([frame, columns.frame()], how="horizontal"), shapes
 
 
 def _stat(path: str | bytes) -> tuple[int | None, int | None]:

@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 
@@ -110,11 +111,13 @@ def write_parquet(
     target: Path,
 ) -> int:  # bytes written
     "Write a table so that it is there whole or not at all. Raises OSError where the disk is full."
+    made = BytesIO()  # polars hides why a file cannot be written; Python says that the disk is full
+    frame.write_parquet(made, compression="zstd", compression_level=3, statistics=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with open(temporary, "wb") as stream:
-            frame.write_parquet(stream, compression="zstd", compression_level=3, statistics=True)
+            stream.write(made.getbuffer())
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, target)

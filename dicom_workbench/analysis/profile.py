@@ -312,7 +312,7 @@ def concerns(
     kinds = found.statuses.with_columns(kind=pl.col("status").replace_strict(_STATUS_KIND, default=None, return_dtype=pl.String)).drop_nulls("kind")
     out = [Concern(kind, _STATUS_WORDS[kind], n, found.files or 0, "file") for kind, n in kinds.group_by("kind").agg(pl.col("n").sum()).iter_rows()]
     if found.copies:
-        out.append(Concern("copies", "Files that repeat another file's object", found.copies, found.described + found.copies, "file", "SOPInstanceUID"))
+        out.append(Concern("copies", "Files that repeat another file's object", found.copies, found.counts["instance"] + found.copies, "file", "SOPInstanceUID"))
     old = int(found.years.filter(pl.col("year") < EARLIEST)["n"].sum())
     if old:
         out.append(Concern("old dates", f"Studies dated before {EARLIEST}", old, found.counts["study"], "study", "StudyDate"))

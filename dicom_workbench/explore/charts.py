@@ -72,13 +72,14 @@ def modality_colour(code: str) -> str:
 @alt.theme.register("dicom_workbench", enable=True)
 def theme() -> alt.theme.ThemeConfig:
     "The look of every chart: quiet axes, no frame, the title at the left like a sentence."
-    axis: dict[str, Any] = {"labelColor": INK, "titleColor": MUTED, "labelFontSize": 12, "titleFontSize": 12, "domain": False,
+    axis: dict[str, Any] = {"labelColor": INK, "titleColor": MUTED, "labelFontSize": 13, "titleFontSize": 13, "domain": False,
                             "titleFontWeight": "normal", "gridColor": LINE, "ticks": False, "labelPadding": 6, "titlePadding": 8}
-    title = {"anchor": "start", "fontSize": 16, "fontWeight": "bold", "color": INK, "subtitleColor": MUTED,
-             "subtitleFontSize": 12, "subtitlePadding": 4, "offset": 12, "frame": "bounds"}
+    title = {"anchor": "start", "fontSize": 17, "fontWeight": "bold", "color": INK, "subtitleColor": MUTED,
+             "subtitleFontSize": 13, "subtitlePadding": 4, "offset": 12, "frame": "bounds"}
     return {"config": {"font": FONT, "background": "white", "view": {"stroke": None}, "axis": axis, "title": title,
                        "range": {"category": list(OKABE_ITO.values()), "heatmap": {"scheme": "viridis"}},
-                       "legend": {"orient": "top", "title": None, "labelFontSize": 12, "labelColor": INK, "symbolType": "square"},
+                       "padding": {"left": 0, "right": 5, "top": 5, "bottom": 5},
+                       "legend": {"orient": "top", "title": None, "labelFontSize": 13, "labelColor": INK, "symbolType": "square"},
                        "header": {"labelColor": INK, "labelFontSize": 12}}}  # type: ignore[return-value]
 
 # %% ../../nbs/explore/00_charts.ipynb #1f8cd6f9
@@ -120,7 +121,7 @@ def bars(
     top: int = 12,                             # bars before "others"
     label: Callable[[str], str] = str,         # words for a value
     colour: Callable[[str], str] | None = None,  # colour for a value; default is one blue
-    width: int = 640,                          # of the plot in px
+    width: int = 680,                          # of the plot in px
 ) -> alt.LayerChart:
     "Horizontal bars, the largest first, each with its count and its share of all records."
     n, missing = int(counts["n"].sum()), int(counts.filter(pl.col("value").is_null())["n"].sum())
@@ -138,17 +139,17 @@ def _draw_bars(rows: pl.DataFrame, title: str, subtitle: str, thing: str, width:
     rows = rows.with_row_index("rank").with_columns(pl.col("rank").cast(pl.Int64))
     largest = int(rows["n"].max() or 1)  # type: ignore[arg-type]
     names = _by_rank(rows["label"].to_list())
-    axis_y = alt.Axis(title=None, labelExpr=names, labelLimit=320, grid=False)
+    axis_y = alt.Axis(title=None, labelExpr=names, labelLimit=340, grid=False)
     y = alt.Y("rank:O", axis=axis_y, scale=alt.Scale(paddingInner=0.28))
     x = alt.X("n:Q", title=PLURALS.get(thing, thing + "s"), scale=alt.Scale(domain=[0, largest * 1.25], nice=False),
-              axis=alt.Axis(format=",d", tickCount=5))
+              axis=alt.Axis(format=",d", tickCount=5, tickMinStep=1))
     tip = [alt.Tooltip("label:N", title="value"), alt.Tooltip("text:N", title=PLURALS.get(thing, thing + "s"))]
     base = alt.Chart(rows)
     bar = base.mark_bar(stroke=INK, strokeWidth=0.4).encode(x=x, y=y, color=alt.Color("colour:N", scale=None), tooltip=tip)
-    text = base.mark_text(align="left", dx=6, fontSize=12, color=INK).encode(x=x, y=y, text="text:N")
+    text = base.mark_text(align="left", dx=6, fontSize=13, color=INK).encode(x=x, y=y, text="text:N")
     told = "; ".join(f"{a} {b}" for a, b in rows.select("label", "text").head(6).iter_rows())
     more = "" if rows.height <= 6 else f"; and {rows.height - 6} more"
-    return alt.layer(bar, text).properties(title=alt.Title(title, subtitle=subtitle), width=width, height=alt.Step(24),
+    return alt.layer(bar, text).properties(title=alt.Title(title, subtitle=subtitle), width=width, height=alt.Step(26),
                                            description=f"Bar chart. {title} {told}{more}. {subtitle}.")
 
 
@@ -174,7 +175,7 @@ def by_year(
                             colour=pl.lit(colour))
         return _draw_bars(named, title, subtitle, thing, width - 220)
     x = alt.X("year:Q", title="year", axis=alt.Axis(format="d", tickMinStep=1, grid=False), scale=alt.Scale(zero=False, nice=False))
-    y = alt.Y("n:Q", title=f"{PLURALS.get(thing, thing + 's')} per year", axis=alt.Axis(format=",d", tickCount=5))
+    y = alt.Y("n:Q", title=f"{PLURALS.get(thing, thing + 's')} per year", axis=alt.Axis(format=",d", tickCount=5, tickMinStep=1))
     points: Any = {"size": 22, "filled": True, "color": colour} if rows.height <= 60 else False
     line = alt.Chart(rows).mark_line(color=colour, strokeWidth=2, point=points).encode(
         x=x, y=y, tooltip=[alt.Tooltip("year:Q", format="d"), alt.Tooltip("n:Q", format=",d", title=PLURALS.get(thing, thing + "s"))])
@@ -214,10 +215,10 @@ def by_year_and_modality(
         at_end = i == min(top, order.height) - 1
         x = alt.X("year:Q", title="year" if at_end else None, scale=alt.Scale(domain=[first, last], nice=False),
                   axis=alt.Axis(format="d", tickMinStep=1, grid=False, labels=at_end))
-        y = alt.Y("n:Q", title=None, axis=alt.Axis(format=",d", tickCount=2))
-        area = alt.Chart(rows).mark_area(color=modality_colour(modality), opacity=0.85, line={"color": INK, "strokeWidth": 0.8})
+        y = alt.Y("n:Q", title=None, axis=alt.Axis(format=",d", tickCount=2, tickMinStep=1, minExtent=56))
+        area = alt.Chart(rows).mark_area(color=modality_colour(modality), opacity=0.85, interpolate="step", line={"color": INK, "strokeWidth": 0.8})
         charts.append(area.encode(x=x, y=y, tooltip=[alt.Tooltip("year:Q", format="d"), alt.Tooltip("n:Q", format=",d")])
-                      .properties(width=width, height=64, title=alt.Title(f"{modality_label(modality)}: {counted(k, thing)}", fontSize=12, offset=4)))
+                      .properties(width=width, height=64, title=alt.Title(f"{modality_label(modality)}: {counted(k, thing)}", fontSize=13, offset=4)))
     told = "; ".join(f"{modality_label(m)} {grouped(k)}" for m, k in order.head(top).iter_rows())
     return alt.vconcat(*charts, spacing=8).properties(title=alt.Title(title, subtitle=subtitle),
                                                       description=f"Small line charts. {title} {told}. {subtitle}.")
@@ -231,7 +232,7 @@ def shares(
     title: str,                 # the question
     subtitle: str,              # what was counted, and where
     states: Mapping[str, str] = STATES,  # column -> colour, in drawing order; a column that is absent counts as zero
-    width: int = 560,
+    width: int = 680,
 ) -> alt.LayerChart:
     "Bars that add up to all: how much of each row is in which state, with the first state as a number."
     used = [s for s in states if s in parts.columns and int(parts[s].sum() or 0) > 0] or list(states)[:1]
@@ -239,15 +240,15 @@ def shares(
     long = pl.concat([rows.select("rank", "label", "n", state=pl.lit(s), order=pl.lit(i), share=(pl.col(s) / pl.col("n")).round(5), k=pl.col(s).cast(pl.Int64))
                       for i, s in enumerate(used)])
     names = _by_rank([_cut(v) for v in rows["label"]])
-    y = alt.Y("rank:O", axis=alt.Axis(title=None, labelExpr=names, labelLimit=320, grid=False), scale=alt.Scale(paddingInner=0.28))
-    x = alt.X("share:Q", title="share of records", scale=alt.Scale(domain=[0, 1.42], nice=False),
+    y = alt.Y("rank:O", axis=alt.Axis(title=None, labelExpr=names, labelLimit=340, grid=False), scale=alt.Scale(paddingInner=0.28))
+    x = alt.X("share:Q", title="share of records", scale=alt.Scale(domain=[0, 1.34], nice=False),
               axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1]))
     colour = alt.Color("state:N", scale=alt.Scale(domain=used, range=[states[s] for s in used]))
     tip = [alt.Tooltip("label:N", title="attribute"), "state:N", alt.Tooltip("k:Q", format=",d", title="records"), alt.Tooltip("n:Q", format=",d", title="of")]
     bar = alt.Chart(long).mark_bar(stroke=INK, strokeWidth=0.4).encode(x=x, y=y, color=colour, order="order:Q", tooltip=tip)
     first = used[0] if used[0] in parts.columns else None
     ends = rows.with_columns(end=pl.lit(1.0), text=pl.Series([f"{percent(k, n)} of {grouped(n)}" for k, n in rows.select(first or "n", "n").iter_rows()], dtype=pl.String))
-    text = alt.Chart(ends.select("rank", "end", "text")).mark_text(align="left", dx=6, fontSize=12, color=INK).encode(x=alt.X("end:Q"), y=y, text="text:N")
+    text = alt.Chart(ends.select("rank", "end", "text")).mark_text(align="left", dx=6, fontSize=13, color=INK).encode(x=alt.X("end:Q"), y=y, text="text:N")
     told = "; ".join(f"{v} {t}" for v, t in ends.select("label", "text").iter_rows())
-    return alt.layer(bar, text).properties(title=alt.Title(title, subtitle=subtitle), width=width, height=alt.Step(24),
+    return alt.layer(bar, text).properties(title=alt.Title(title, subtitle=subtitle), width=width, height=alt.Step(26),
                                            description=f"Stacked bars. {title} {told}. {subtitle}.")

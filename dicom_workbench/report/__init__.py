@@ -2,6 +2,6 @@
 
 from . import blocks
 from .opening import Report, begin, versions
-from .run import NotReported, ReportResult, index, run_report, run_reports, templates
+from .run import NotReported, ReportResult, index, run_report, templates
 
-__all__ = ["NotReported", "Report", "ReportResult", "begin", "blocks", "index", "run_report", "run_reports", "templates", "versions"]
+__all__ = ["NotReported", "Report", "ReportResult", "begin", "blocks", "index", "run_report", "templates", "versions"]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OURS', 'templates', 'find_template', 'Parameter', 'parameters_of', 'check_parameters', 'environment', 'quiet',
-           'execute', 'failure', 'clean', 'ReportResult', 'NotReported', 'run_report', 'run_reports', 'index']
+           'execute', 'failure', 'clean', 'ReportResult', 'NotReported', 'run_report', 'index']
 
 # %% ../../nbs/report/03_run.ipynb #b1283118
 import ast
@@ -332,27 +332,6 @@ def _write(target: Path, lake: Lake, source: Source, template: str, version: str
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-# %% ../../nbs/report/03_run.ipynb #46e25121
-def run_reports(
-    lake: Lake,
-    sources: Sequence[Source],
-    template: str | Path = "source_profile",
-    parameters: Mapping[str, object] | None = None,
-    out: str | Path = "reports/out",
-    catalogue: str | Path | None = None,
-) -> list[ReportResult | NotReported]:  # in the order of the sources
-    "A report for each source, and an index over them. Raises UsageError where template or parameters are wrong for all of them."
-    notebook = find_template(template)
-    check_parameters(parameters or {}, parameters_of(notebook), notebook.stem)
-    results: list[ReportResult | NotReported] = []
-    for source in sources:
-        try:
-            results.append(run_report(lake, source, notebook, parameters, None, out, catalogue))
-        except WorkbenchError as error:
-            results.append(NotReported(source.id, source.title, str(error), isinstance(error, Refused)))
-    index(out, results)
-    return results
 
 # %% ../../nbs/report/03_run.ipynb #a62be25e
 def index(
