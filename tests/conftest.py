@@ -44,8 +44,9 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _own_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the workspace or the catalogue of whoever runs it."""
-    for name in ("DICOM_WORKBENCH_WORKSPACE", "DICOM_WORKBENCH_CATALOG", "DICOM_WORKBENCH_FAULT"):
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.startswith("DICOM_WORKBENCH_") and name not in ("DICOM_WORKBENCH_SHARED", "DICOM_WORKBENCH_REQUIRE_ALL"):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")

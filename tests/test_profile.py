@@ -7,8 +7,8 @@ import duckdb
 import polars as pl
 import pydicom
 import pytest
-
 from conftest import SOURCE
+
 from dicom_workbench.analysis.profile import Views, concerns, first_concerns, one_row_a_series, profile
 from dicom_workbench.catalog import Catalogue
 from dicom_workbench.store import Lake, ingest
@@ -113,11 +113,11 @@ def test_an_index_that_repeats_a_series_counts_it_once(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def ward(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, Path]:
-    "Ten files of pydicom: two copies of one object, a text file, a broken file, an empty sex, two sexes of one patient."
+    "Ten files of pydicom: two objects that stand in two files each (one of them cut short), a text file, no SOP Instance UID, an empty sex, two sexes of one patient."
     folder = tmp_path_factory.mktemp("ward")
     files = folder / "files"
     files.mkdir()
-    for name in ("CT_small.dcm", "MR_small.dcm", "MR_truncated.dcm", "README.txt", "US1_J2KR.dcm"):
+    for name in ("CT_small.dcm", "MR_small.dcm", "MR_truncated.dcm", "README.txt", "examples_palette.dcm"):
         shutil.copy(samples / name, files / name)
     shutil.copy(samples / "CT_small.dcm", files / "again.dcm")
     for i, sex in enumerate(["F", "M", ""]):
@@ -127,6 +127,10 @@ def ward(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake,
             setattr(ds, uid, f"2.25.{100 + i}")
         ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
         ds.save_as(files / f"sex{i}.dcm")
+    nobody = pydicom.dcmread(samples / "CT_small.dcm")  # without an identity it is a file, but no object of a patient
+    nobody.PatientID, nobody.StudyInstanceUID, nobody.SeriesInstanceUID = "P7", "2.25.7", "2.25.70"
+    del nobody.SOPInstanceUID
+    nobody.save_as(files / "nobody.dcm")
     (folder / "ward.toml").write_text(SOURCE.format(id="ward", access="open", root="files", more=""))
     lake = Lake.open(folder / "ws")
     ingest(Catalogue.open(folder).get("ward"), folder, lake)
@@ -140,7 +144,7 @@ def test_every_file_is_counted_by_status_and_none_by_path(ward: tuple[Lake, Path
     assert found.statuses.columns == ["status", "reason", "n"]
     by_status = dict(found.statuses.group_by("status").agg(pl.col("n").sum()).iter_rows())
     assert by_status["not_dicom"] == 1 and by_status["truncated"] == 1
-    assert found.copies == 1
+    assert found.copies == 2
 
 
 def test_present_empty_and_absent_agree_with_pydicom(ward: tuple[Lake, Path]) -> None:
@@ -148,7 +152,8 @@ def test_present_empty_and_absent_agree_with_pydicom(ward: tuple[Lake, Path]) ->
     headers = {}
     for path in sorted(files.glob("*.dcm")):
         ds = pydicom.dcmread(path, stop_before_pixels=True)
-        headers.setdefault(ds.SOPInstanceUID, ds)
+        if "SOPInstanceUID" in ds:
+            headers.setdefault(ds.SOPInstanceUID, ds)
     found = profile(Views.of(lake, "ward")).completeness
     for column in found.filter(pl.col("level") == "instance", pl.col("applies_to") == "", ~pl.col("column").str.contains("_"))["column"]:
         if column in ("SOPInstanceUID", "SpecificCharacterSet"):
@@ -170,7 +175,7 @@ def test_denominators_are_the_records_of_the_level(ward: tuple[Lake, Path], samp
 def test_scoped_attributes_are_asked_of_their_modality_only(ward: tuple[Lake, Path]) -> None:
     found = profile(Views.of(ward[0], "ward"))
     n = dict(found.completeness.select("column", "n").iter_rows())
-    assert (n["KVP"], n["EchoTime"], n["TransducerType"]) == (4, 1 + 1, 1)  # 4 CT objects; series of MR_small and MR_truncated; 1 US series
+    assert (n["KVP"], n["EchoTime"], n["TransducerType"]) == (4, 1, 1)  # four CT objects; MR_truncated is MR_small, cut short; one US series
 
 
 def test_two_sexes_of_one_patient_are_told_in_words(ward: tuple[Lake, Path]) -> None:

@@ -139,6 +139,7 @@ def test_a_modality_has_one_colour_in_every_chart() -> None:
         return {row["label"]: row["colour"] for rows in spec["datasets"].values() for row in rows}
 
     assert colours(few).items() <= colours(many).items()
+    assert colours(few)["CT"] == "#0072B2"  # Okabe and Ito's blue, and the same next year
 
 
 def test_colours_of_pictures_differ_in_grey() -> None:

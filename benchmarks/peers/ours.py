@@ -13,7 +13,7 @@ from dicom_workbench.standard.attributes import COLUMNS
 
 try:
     from dicom_workbench.acquire.batch import read_batch
-    from dicom_workbench.acquire.walk import compile_plan
+    from dicom_workbench.acquire.plan import compile_plan
 except ImportError:
     read_batch = None
 
@@ -26,11 +26,12 @@ def plan(attributes: tuple[str, ...]):
 def read(paths: list[str], attributes: tuple[str, ...] = tuple(KEYWORDS)) -> pl.DataFrame:
     if read_batch:
         return read_batch(paths, plan(attributes))[0]
-    from dicom_workbench.acquire import scan
     from dicom_workbench.acquire.row import Entry, encode_path
+    from dicom_workbench.acquire.scan import Batch
+    from dicom_workbench.acquire.scan import read_batch as read_slowly
 
     entries = tuple(Entry(encode_path(p), os.path.getsize(p), 0) for p in paths)
-    return scan.read_batch(scan.Batch("", entries, attributes=attributes))[0]
+    return read_slowly(Batch("", entries, attributes=attributes))[0]
 
 
 def read_helped(paths: list[str], threads: int) -> pl.DataFrame:

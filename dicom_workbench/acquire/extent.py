@@ -112,8 +112,8 @@ _MUST_REACH: tuple[tuple[str, int], ...] = (  # words in the name of a SOP class
     ("Presentation State", 0x00700000), ("Segmentation", FIRST_PIXELS), ("Parametric Map", FIRST_PIXELS),
     ("Image Storage", FIRST_PIXELS), ("SR Storage", 0x0040A730), ("Text SR", 0x0040A730), ("Key Object", 0x0040A730),
     ("Procedure Log", 0x0040A730), ("Encapsulated", 0x00420011), ("Waveform", 0x54000100), ("ECG", 0x54000100),
-    ("Spectroscopy", 0x56000020), ("RT Dose", 0x30040000), ("RT Structure Set", 0x30060000),
-    ("RT Plan", 0x300A0000), ("RT Ion Plan", 0x300A0000), ("Treatment Record", 0x30080000),
+    ("Spectroscopy", 0x56000020), ("RT Dose", 0x30040000), ("RT Structure Set", 0x30060039),
+    ("RT Plan", 0x300A00B0), ("RT Ion Plan", 0x300A0000), ("Treatment Record", 0x30080000),
 )
 _NOT_IMAGES = ("Surface Segmentation",)  # its surfaces stand in group 0066
 

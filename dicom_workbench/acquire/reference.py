@@ -121,7 +121,7 @@ def _number(data: Dataset, keyword: str) -> int | None:
         return None
 
 
-def _fault(data: Dataset, meta: Dataset, stream: BinaryIO, size: int, last_wanted: int) -> tuple[str, bool]:
+def _fault(data: Dataset, meta: Dataset, stream: BinaryIO, size: int, last_wanted: int, stop: "_Stop") -> tuple[str, bool]:
     "Where the file ends too early: a phrase (or '') and whether all wanted attributes were reached."
     for element in data.values():
         if isinstance(element, RawDataElement) and element.value is not None:
@@ -131,13 +131,15 @@ def _fault(data: Dataset, meta: Dataset, stream: BinaryIO, size: int, last_wante
     start = stream.tell()
     head = stream.read(12)
     if not head:
+        if not data:
+            return "the file ends before its data set", False
+        if not stop.ends_at(stream, size, little):
+            return "the last element is cut", False
         sop_class = _element(data, 0x00080016) or _element(meta, 0x00020002) or ""
         return end_fault(sop_class, max(map(int, data.keys()), default=0), last_wanted)
-    if len(head) < 8:
-        return "the last element is cut", False
     order = "<" if little else ">"
-    group, number = struct.unpack(order + "HH", head[:4])
-    if group << 16 | number not in PIXELS:
+    group, number = struct.unpack(order + "HH", head[:4].ljust(4, b"\0"))
+    if len(head) < 8 or group << 16 | number not in PIXELS:
         return "the data set ends before the file does", False
     wide = 12 if explicit and head[4:6] in (b"OB", b"OW", b"UN", b"OF", b"OD") else 8
     if len(head) < wide:
@@ -164,7 +166,7 @@ def shape_of(
 
 def _is_empty(element: Any) -> bool:
     "Has it no value at all? Padding is not looked at: that would be a look at every value of every file."
-    return not (element.value if isinstance(element, RawDataElement) else element.value)
+    return not element.value  # bytes, or the items of a sequence
 
 # %% ../../nbs/acquire/02_reference.ipynb #d08f3554
 MOST_INFLATED = 64 << 20  # bytes of a gzip-wrapped file that are unpacked at most
@@ -208,11 +210,11 @@ def read_stream(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            data, rest, broken = _data_set(stream, bool(repair))
+            data, rest, broken, stop = _data_set(stream, bool(repair))
             if start[128:132] != b"DICM" and not _plausible(data):
                 return Header("not_dicom", "no DICOM file")
             whole = size if rest is stream else len(rest.getbuffer())  # type: ignore[attr-defined]
-            return _header(data, rest, whole, repair, wanted, broken)
+            return _header(data, rest, whole, repair, wanted, broken, stop)
         except InvalidDicomError:
             return Header("not_dicom", "no DICOM file")
         except RecursionError:
@@ -224,26 +226,36 @@ def read_stream(
 
 
 class _Stop:
-    "Tells pydicom to stop before Pixel Data, and notes which elements it met."
+    "Tells pydicom to stop before Pixel Data, and notes which elements it met, and where the last one is."
 
     def __init__(self, most: int = 1 << 62) -> None:
         self.most, self.tags = most, list[int]()
+        self.stream: BinaryIO | None = None
+        self.start = self.length = 0
 
     def __call__(self, tag: int, vr: str | None, length: int) -> bool:
         if tag in PIXELS or len(self.tags) >= self.most:
             return True
         self.tags.append(int(tag))
+        self.start, self.length = self.stream.tell() if self.stream else 0, length
         return False
 
+    def ends_at(self, stream: BinaryIO, size: int, little: bool) -> bool:
+        "Does the last element end where the file does?"
+        if self.length != 0xFFFFFFFF:
+            return self.start + self.length == size
+        stream.seek(max(0, size - 8))
+        return stream.read() == (b"\xfe\xff\xdd\xe0\0\0\0\0" if little else b"\xff\xfe\xe0\xdd\0\0\0\0")
 
-def _data_set(stream: BinaryIO, force: bool) -> tuple[Dataset, BinaryIO, str]:
-    """The data set before Pixel Data; the stream that stands behind it; why the rest could not be read, or ''.
+
+def _data_set(stream: BinaryIO, force: bool) -> tuple[Dataset, BinaryIO, str, _Stop]:
+    """The data set before Pixel Data; the stream that stands behind it; why the rest could not be read, or ''; its end.
 
     Where pydicom gives up in the middle, the elements before the broken one are kept."""
     inflated = _inflated(stream)
     stop = _Stop()
     try:
-        return _attempt(stream, inflated, force, stop)
+        return *_attempt(stream, inflated, force, stop), stop
     except (InvalidDicomError, MemoryError, RecursionError):
         raise
     except Exception as error:
@@ -252,18 +264,19 @@ def _data_set(stream: BinaryIO, force: bool) -> tuple[Dataset, BinaryIO, str]:
         fault = "the file ends inside a sequence" if isinstance(error, OSError | EOFError | struct.error) else (
             f"pydicom: {type(error).__name__}")
         data, rest, _ = _attempt(stream, inflated, force, _Stop(len(stop.tags) - 1))
-        return data, rest, fault
+        return data, rest, fault, stop
 
 
 def _attempt(stream: BinaryIO, inflated: tuple[bytes, bytes, bool] | None, force: bool, stop: _Stop) -> tuple[Dataset, BinaryIO, str]:
     if inflated is None:
         stream.seek(0)
+        stop.stream = stream
         data = read_partial(stream, stop_when=stop, force=force)
         rest: BinaryIO = stream
         cut = ""
     else:
         meta, content, whole = inflated
-        rest = BytesIO(content)
+        rest = stop.stream = BytesIO(content)
         data = read_dataset(rest, False, True, stop_when=stop)
         data.file_meta = dcmread(BytesIO(meta)).file_meta
         cut = "" if whole else "the deflated data set has no end"
@@ -299,12 +312,14 @@ def _plausible(data: Dataset) -> bool:
 
 
 def _header(
-    data: Dataset, stream: BinaryIO, size: int, repair: str, wanted: tuple[Attribute, ...], broken: str
+    data: Dataset, stream: BinaryIO, size: int, repair: str, wanted: tuple[Attribute, ...], broken: str, stop: _Stop
 ) -> Header:
     tags = shape_tags([(int(e.tag), _is_empty(e)) for e in data.values()])
     last_wanted = max((a.tag for a in wanted), default=0)
     meta = getattr(data, "file_meta", Dataset())
-    fault, complete = (broken, "deflated" in broken) if broken else _fault(data, meta, stream, size, last_wanted)
+    fault, complete = _fault(data, meta, stream, size, last_wanted, stop)
+    if broken:
+        fault, complete = broken, complete and "deflated" in broken
     damaged = broken.startswith("pydicom")
     values = {}
     for a in wanted:

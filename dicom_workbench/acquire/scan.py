@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,7 @@ import polars as pl
 
 from . import engines
 from .folder import check_folder, list_files
+from .guard import announced
 from .reference import read_with_pydicom
 from .row import Entry, Header, decode_path, encode_path, schema
 from ..standard.errors import UsageError
@@ -47,6 +48,17 @@ class Batch:
         digest = hashlib.sha256(repr((READER, self.root, self.entries, self.source_id, self.run_id, self.attributes,
                                       self.where, self.prefix)).encode("utf-8", "surrogateescape"))
         return digest.hexdigest()[:24]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def part(self, start: int, stop: int) -> "Batch":
+        "The same with these entries only."
+        return replace(self, entries=self.entries[start:stop])
+
+    def blamed(self, status: str, reason: str) -> "Batch":
+        "The same, its files not to be read: their rows get this status and reason."
+        return replace(self, entries=tuple(replace(entry, status=status, reason=reason) for entry in self.entries))
 
 # %% ../../nbs/acquire/05_scan.ipynb #815e7bce
 def batches_of(
@@ -82,7 +94,7 @@ def read_batch(
     wanted = None if batch.attributes is None else [*batch.attributes, *extra]
     rows: list[dict[str, object]] = []
     shapes: Shapes = {}
-    for entry in batch.entries:
+    for entry in announced(batch.entries):
         header = _read(batch.root, entry, wanted)
         if header.parser and (column := _left_out(header, batch.where)):
             header = Header("refused", f"left out by where: {column}")
@@ -188,13 +200,14 @@ def scan(
     attributes: Sequence[str] | None = None,    # columns wanted; None: all of standard.attributes
     engine: str = "serial",
     workers: int | None = None,
+    address: str | None = None,                 # of a Dask or Spark cluster
     progress: Callable[[int, int], None] | None = None,  # called with (files done, files in all)
 ) -> pl.DataFrame:                              # one row a file, sorted by path
     "Read the header of every file. Raises UsageError for a path or a name that does not exist."
     several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     batches = plan(several, attributes)
     total, done, frames = sum(len(b.entries) for b in batches), 0, []
-    for frame in engines.run(batches, _frame_of, engine, workers):
+    for frame in engines.run(batches, _frame_of, engine, workers, address):
         frames.append(frame)
         done += len(frame)
         if progress:

@@ -13,6 +13,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,11 @@ def vega_bundle(
     cache: Path,  # a folder; made where it is missing
 ) -> str:         # JavaScript that defines window.vegaEmbed
     "Vega, Vega-Lite and vega-embed as one script that may stand inside a page."
-    kept = cache / f"vega-{vl_convert.__version__}.js"
+    kept = cache / f"vega-{version('vl-convert-python')}.js"
     if kept.is_file():
         return kept.read_text(encoding="utf-8")
-    script = vl_convert.javascript_bundle().replace("\r\n", "\n").replace("</script", "<\\/script").replace("<!--", "\\x3c!--")
+    made: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub forgets the default
+    script = made.replace("\r\n", "\n").replace("</script", "<\\/script").replace("<!--", "\\x3c!--")
     write_whole(kept, script)
     return script
 

@@ -40,7 +40,7 @@ def begin(
     decision = require(source, "report")
     lake = Lake.open(create=False)
     enable_charts()
-    charts.alt.theme.enable("dicom_workbench")
+    charts.enable_theme()
     return Report(source, lake, decision, lake.source_version(source_id, source_version or None))
 
 # %% ../../nbs/report/02_opening.ipynb #1685b640

@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ..catalog import Allow, Catalogue, Deny, Source, gate, source_hash
+from ..catalog import Allow, Deny, Source, gate, source_hash
 from ..catalog import catalogue as catalogue_names
 from .opening import versions
 from .blocks import escape
@@ -196,8 +196,8 @@ def execute(
                                  "Often memory ran out. Close other programs and run it again.") from None
 
 # %% ../../nbs/report/03_run.ipynb #960c7132
-_OF_CODE = ("NameError", "AttributeError", "ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError", "TypeError", "KeyError",
-            "ColumnNotFoundError", "SchemaError", "ZeroDivisionError", "MemoryError")
+_OF_CODE = ("NameError", "AttributeError", "ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError", "ZeroDivisionError", "MemoryError")
+_MIXED = ("TypeError", "KeyError", "ColumnNotFoundError", "SchemaError")  # about code, but they quote what they met
 
 
 def failure(
@@ -211,7 +211,8 @@ def failure(
         if kind == known.__name__:
             return known(said)
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    told = f"{kind}: {_masked(lines[0])}" if kind in _OF_CODE and lines else kind
+    about = lines[0].rstrip(".") if lines and kind in _OF_CODE else _masked(lines[0]) if lines and kind in _MIXED else ""
+    told = f"{kind}: {about}" if about else kind
     where = f"in its code cell {cell}" if cell else "while running"
     return WorkbenchError(f"The template '{template}' failed {where}: {told}.", "Open the template in JupyterLab with the same parameters to see more.")
 

@@ -21,7 +21,7 @@ from ..acquire import engines
 from ..acquire.folder import list_files
 from ..acquire.index import open_index, write_index_shards
 from ..acquire.row import Entry, schema
-from ..acquire.scan import READER, Batch, batches_of, write_parquet, write_shards
+from ..acquire.scan import READER, Batch, Manifest, batches_of, write_parquet, write_shards
 from ..catalog import Source, location, require
 from ..catalog.source import FolderAcquisition, IndexAcquisition
 from ..standard.attributes import COLUMNS
@@ -84,6 +84,7 @@ def ingest(
     engine: str = "serial",
     workers: int | None = None,
     progress: Progress | None = None,
+    address: str | None = None,       # of a Dask or Spark cluster
 ) -> Ingested:
     "Read what is new of a source into the lake. Raises Refused where the gate says no, UsageError for a wrong root."
     require(source, "ingest")
@@ -92,7 +93,7 @@ def ingest(
     try:
         with plain_errors(), lock.acquire(timeout=0):
             if isinstance(acquisition, FolderAcquisition):
-                return _ingest_files(source, location(source, folder), lake, engine, workers, progress)
+                return _ingest_files(source, location(source, folder), lake, partial(engines.run, engine=engine, workers=workers, address=address), progress)
             if isinstance(acquisition, IndexAcquisition):
                 return _ingest_index(source, location(source, folder), lake, progress)
     except Timeout as error:
@@ -109,7 +110,7 @@ def _where(source: Source) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 
 def _ingest_files(
-    source: Source, root: Path, lake: Lake, engine: str, workers: int | None, progress: Progress | None
+    source: Source, root: Path, lake: Lake, run: Callable[..., Iterator[Manifest]], progress: Progress | None
 ) -> Ingested:
     entries = list(list_files(root))
     if not entries:
@@ -126,14 +127,15 @@ def _ingest_files(
     rows, shapes = (lake.shard_folder(name, source.id, run_id) for name in ("instances", "shapes"))
     work = partial(write_shards, rows_folder=str(rows), shapes_folder=str(shapes))
     done = 0
-    for manifest in engines.run(batches, work, engine, workers):
+    added: list[Path] = []  # a batch with a file that kills has become several shards
+    for manifest in run(batches, work):
+        added.append(rows / manifest.shard)
         fault("after-shard")
         done += manifest.rows
         if progress:
             progress(done, len(changes.fresh))
-    added = [rows / f"{batch.name}.parquet" for batch in batches]
     kept, removed = _rewrite(ledger, changes, rows, run_id)
-    _commit(lake, source.id, added + kept, removed, {"run_id": run_id, "settings": settings})
+    _commit(lake, source.id, sorted(added) + kept, removed, {"run_id": run_id, "settings": settings})
     return _summary(lake, source.id, len(changes.fresh), changes.unchanged, len(changes.gone))
 
 # %% ../../nbs/store/02_ingest.ipynb #ba8d2814
