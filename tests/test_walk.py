@@ -3,7 +3,6 @@
 import os
 import struct
 import zlib
-from io import BytesIO
 from pathlib import Path
 
 import pydicom
@@ -11,7 +10,11 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
-    DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
 )
 
 from dicom_workbench.acquire import walk as walking
@@ -254,7 +257,6 @@ def test_group_lengths_and_retired_groups_are_no_surprise(tmp_path: Path) -> Non
     ds = image(ReasonForStudy="cough", RequestedProcedureDescription="CT chest")
     for group in (0x0008, 0x0010, 0x0028):
         ds.add_new(group << 16, "UL", 100)
-    ds.add_new(0x00180050 & 0xFFFF0000, "UL", 4)
     path = save(ds, tmp_path / "a.dcm")
     row = row_of(path)
     assert (row["parser"], row["ReasonForStudy"], row["RequestedProcedureDescription"]) == ("scan", "cough", "CT chest")
@@ -332,14 +334,14 @@ def test_an_image_cut_at_any_element_is_not_ok(tmp_path: Path, syntax: str) -> N
     ds = image()
     path = save(ds, tmp_path / "whole.dcm", syntax)
     content = path.read_bytes()
-    cuts, buffer = [], BytesIO()
+    cuts = []
     for element in list(ds)[1:]:  # the offset at which each element begins
         part = Dataset()
         for e in ds:
             if e.tag < element.tag:
                 part.add(e)
         cuts.append(save(part, tmp_path / "part.dcm", syntax).stat().st_size)
-    assert len(set(cuts)) > 20 and buffer.getvalue() == b""
+    assert len(set(cuts)) > 20
     for n in cuts:
         path.write_bytes(content[:n])
         row = row_of(path)

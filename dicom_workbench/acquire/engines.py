@@ -55,8 +55,14 @@ def _threads(batches: Iterable[B], place: Callable[[B], list[R]], count: int) ->
     from joblib import Parallel, delayed
 
     parallel = Parallel(n_jobs=count, backend="threading", return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
-    for results in parallel(delayed(place)(batch) for batch in batches):
-        yield from results
+    outcomes = parallel(delayed(place)(batch) for batch in batches)
+    try:
+        for results in outcomes:
+            yield from results
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # joblib regrets the batches that are given up
+            outcomes.close()
 
 
 def _serial(job: Job[B, R]) -> Iterator[R]:

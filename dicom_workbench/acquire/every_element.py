@@ -15,9 +15,9 @@ from functools import lru_cache, partial
 from struct import error as StructError
 from typing import Any
 
+from pydicom.charset import convert_encodings
 from pydicom.datadict import dictionary_VR, keyword_for_tag, private_dictionary_VR
 
-from .batch import _charset
 from .extent import PIXELS, UNDEFINED
 from .items import number_text
 from .plan import HEAD, LONGS, NUMBERS, SHORTS, Odd, Refused, Table, compile_plan, family
@@ -62,6 +62,14 @@ def vr_of(
 # %% ../../nbs/acquire/20_every_element.ipynb #b870d34f
 LONGEST = 1 << 16      # bytes; a longer value is bulk data: its length stands in the table
 MOST_ELEMENTS = 1_000_000  # of one file
+
+
+@lru_cache(maxsize=1024)
+def _encodings(
+    raw: bytes,  # Specific Character Set as the file has it
+) -> list[str]:
+    "Python's names of the character sets."
+    return list(convert_encodings([name.strip(" \0") for name in raw.decode("latin-1").split("\\")]))
 
 
 def length_text(length: int) -> bytes:
@@ -149,17 +157,18 @@ class Rows:
     def done(self) -> None:
         "The file is read: its text that is not plain ASCII is decoded now, while its character sets are known."
         text = b"".join(self.values[self.start:])
-        several = self.charsets + [(len(self.values), b"")]
-        for (start, charset), (stop, _) in zip(several, several[1:], strict=False):
-            encodings, plain = _charset(charset)
-            if plain and text.isascii() and b"\x1b" not in text:
-                continue
-            for i in range(start, stop):
-                raw = self.values[i]
-                _, _, vr, _, kind = self.known[self.kinds[i]]
-                if kind and kind not in NUMBERS and kind != "AT" and not (plain and raw.isascii() and b"\x1b" not in raw):
-                    self.values[i] = decode_value(raw, vr, encodings, True).encode("utf-8", "replace")
+        if not text.isascii() or b"\x1b" in text:  # in every character set of DICOM, ASCII without escapes is ASCII
+            several = [*self.charsets, (len(self.values), b"")]
+            for (start, charset), (stop, _) in zip(several, several[1:], strict=False):
+                self._decode(range(start, stop), charset)
         self.files += 1
+
+    def _decode(self, elements: range, charset: bytes) -> None:
+        for i in elements:
+            raw = self.values[i]
+            _, _, vr, _, kind = self.known[self.kinds[i]]
+            if kind and not (raw.isascii() and b"\x1b" not in raw):
+                self.values[i] = decode_value(raw, vr, _encodings(charset), True).encode("utf-8", "replace")
 
 # %% ../../nbs/acquire/20_every_element.ipynb #5369bafa
 TEXT, NUMBER, PRIVATE, RARE, END = range(5)
@@ -341,7 +350,7 @@ class Walk:
         elif tag == PIXEL_REPRESENTATION:
             self.pixels = int(any(raw))
         elif is_creator(tag):
-            self.creators[tag] = decode_value(raw, "LO", _charset(rows.charsets[-1][1])[0], True)
+            self.creators[tag] = decode_value(raw, "LO", _encodings(rows.charsets[-1][1]), True)
 
     def note(self, tag: int, vr: str, value: bytes, creator: str = "") -> None:
         self.rows.kinds.append(self.rows.kind(tag, vr, creator))

@@ -105,6 +105,7 @@ def _poisoned(text: str) -> dict[str, str]:
 
 # %% ../../nbs/acquire/09_guard.ipynb #5db55fa8
 _LENGTH = struct.Struct("<Q")
+_PATIENCE = 60  # seconds
 
 
 def _send(stream: IO[bytes], data: bytes) -> None:
@@ -142,8 +143,9 @@ def serve(
     inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(inbox,), daemon=True).start()
     _send(answers, cloudpickle.dumps(("ready", None)))
-    while True:
-        _send(answers, _answer(inbox.get()))
+    with suppress(queue.Empty):
+        while True:
+            _send(answers, _answer(inbox.get(timeout=_PATIENCE)))
 
 
 def _answer(message: bytes) -> bytes:
@@ -236,6 +238,9 @@ class Reader:
             if kind == "gone":
                 return self._end()
             self._ready = True
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
 
     def _at(self) -> int:
         return int(struct.unpack_from("<q", self._note)[0])
@@ -346,12 +351,18 @@ class Crew(Generic[R]):
         return answer
 
     def _free(self) -> Reader:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            reader = Reader()
-            self._readers.add(reader)
+        with suppress(IndexError):
+            while not (reader := self._idle.pop()).alive():
+                self._readers.discard(reader)
+                reader.close()
             return reader
+        reader = Reader()
+        self._readers.add(reader)
+        return reader
+
+    def asleep(self) -> bool:
+        "Have all readers left?"
+        return not any(reader.alive() for reader in list(self._readers))
 
     def close(self) -> None:
         "End every reader, and whoever waits for one."
@@ -368,6 +379,8 @@ def read_here(
 ) -> tuple[str, Any]:  # "done" and the results, or "failed" and the exception
     "What a worker of a cluster does with a batch."
     run, work, batch, terms = cloudpickle.loads(message)
+    for old in [name for name, crew in list(_crews.items()) if name != run and crew.asleep()]:
+        dismiss(old)
     try:
         return "done", _crews.setdefault(run, Crew()).read(work, batch, terms)
     except Exception as error:

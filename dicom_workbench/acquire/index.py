@@ -84,4 +84,4 @@ def write_index_shards(
             continue
         target = folder / f"part-{number:05d}.parquet"
         size = target.stat().st_size if target.exists() else write_parquet(frame, target)
-        yield done, total, Manifest(target.name, len(frame), size, {"ok": len(frame)})
+        yield done, total, Manifest((target.name,), len(frame), size, len(frame), {"ok": len(frame)})

@@ -71,6 +71,8 @@ def _element(data: Dataset, tag: int) -> str | None:
     element = data.get_item(tag)
     encodings = convert_encodings(data.get("SpecificCharacterSet", None) or data._parent_encoding)
     if isinstance(element, RawDataElement):
+        if element.value is None and element.length:
+            raise ValueError("longer than MOST_INFLATED")
         vr = element.VR if element.VR not in (None, "UN") else dictionary_VR(tag).split(" ")[0]
         return text_of(element.value or b"", vr, encodings, element.is_little_endian)
     assert isinstance(element, DataElement)
@@ -166,10 +168,13 @@ def shape_of(
 
 def _is_empty(element: Any) -> bool:
     "Has it no value at all? Padding is not looked at: that would be a look at every value of every file."
-    return not element.value  # bytes, or the items of a sequence
+    return element.length == 0 if isinstance(element, RawDataElement) else not element.value
 
 # %% ../../nbs/acquire/02_reference.ipynb #d08f3554
-MOST_INFLATED = 64 << 20  # bytes of a gzip-wrapped file that are unpacked at most
+MOST_INFLATED = 64 << 20  # bytes that are unpacked at most, and bytes of one value that are kept at most
+
+
+_FIRST_GROUPS = tuple(group.to_bytes(2, order) for group in (2, 4, 8, 0x10) for order in ("little", "big"))
 
 
 def read_with_pydicom(
@@ -205,6 +210,8 @@ def read_stream(
             return Header("refused", "unpacks to more than the limit")
         stream, size, repair, start = BytesIO(unpacked), len(unpacked), "gzip-wrapped", unpacked[:132]
     if start[128:132] != b"DICM":
+        if start[:2] not in _FIRST_GROUPS:  # a film, an archive: pydicom would read all of it in search of elements
+            return Header("not_dicom", "no DICOM file")
         repair = "no preamble"
     stream.seek(0)
     with warnings.catch_warnings():
@@ -271,7 +278,7 @@ def _attempt(stream: BinaryIO, inflated: tuple[bytes, bytes, bool] | None, force
     if inflated is None:
         stream.seek(0)
         stop.stream = stream
-        data = read_partial(stream, stop_when=stop, force=force)
+        data = read_partial(stream, stop_when=stop, defer_size=MOST_INFLATED, force=force)
         rest: BinaryIO = stream
         cut = ""
     else:

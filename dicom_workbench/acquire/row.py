@@ -83,7 +83,7 @@ def encode_path(
     if sys.platform == "win32":
         raw = raw.replace(b"\\", b"/")
     text = raw.replace(b"%", b"%25").decode("utf-8", "surrogateescape")
-    return re.sub("[\udc80-\udcff\x00-\x1f]", lambda m: f"%{ord(m[0]) & 0xFF:02X}", text)
+    return re.sub("[\udc80-\udcff\x00-\x1f!]", lambda m: f"%{ord(m[0]) & 0xFF:02X}", text)
 
 
 def decode_path(

@@ -31,7 +31,7 @@ class _MetaSteps(dict[bytes, tuple[int, int]]):
 
     def __missing__(self, key: bytes) -> tuple[int, int]:
         element = _META.get(key[:6])
-        if element is None or len(key) < 8 or key[4:6] == b"OB" and key[6:8] != b"\0\0":
+        if element is None or len(key) < 8 or (key[4:6] == b"OB" and key[6:8] != b"\0\0"):
             raise Odd
         step = 0 if key[4:6] == b"OB" else 8 + int.from_bytes(key[6:8], "little")
         if len(self) < 4096:

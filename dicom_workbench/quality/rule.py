@@ -7,13 +7,13 @@ __all__ = ['CATEGORIES', 'DIMENSIONS', 'VERACITY', 'SEVERITIES', 'LEVELS', 'INST
            'numbers', 'words', 'valid', 'years', 'make', 'Rule', 'differs', 'total']
 
 # %% ../../nbs/quality/00_rule.ipynb #cc676ec4
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
 
 from ..standard import values
-from ..standard.attributes import COLUMNS, attribute
+from ..standard.attributes import COLUMNS, Attribute, attribute
 
 # %% ../../nbs/quality/00_rule.ipynb #aa66d99f
 def _made(name: str, kind: str) -> pl.Expr:
@@ -65,7 +65,7 @@ def years(name: str = "PatientAge") -> pl.Expr:
     return _made(name, "years")
 
 # %% ../../nbs/quality/00_rule.ipynb #519bc44b
-_MAKERS = {
+_MAKERS: dict[str, Callable[[pl.Expr, Attribute], pl.Expr]] = {
     "raw": lambda c, a: c,
     "given": lambda c, a: pl.when(values.present(c)).then(c),
     "number": lambda c, a: values.number(c.str.split("\\").list.first() if a.vm != "1" else c),

@@ -8,8 +8,8 @@ __all__ = ['Progress', 'Ingested', 'ingest']
 # %% ../../nbs/store/02_ingest.ipynb #9a31e3c7
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,12 +18,13 @@ from filelock import FileLock, Timeout
 
 from .. import __version__
 from ..acquire import engines
-from ..acquire.folder import list_files
+from ..acquire.dicomdir import NOT_THERE, missing_files
+from ..acquire.folder import list_file, list_files
 from ..acquire.index import open_index, write_index_shards
-from ..acquire.row import Entry, schema
+from ..acquire.row import Entry, encode_path, schema
 from ..acquire.scan import READER, Batch, Manifest, batches_of, write_parquet, write_shards
 from ..catalog import Source, location, require
-from ..catalog.source import FolderAcquisition, IndexAcquisition
+from ..catalog.source import ArchiveAcquisition, FolderAcquisition, IndexAcquisition
 from ..standard.attributes import COLUMNS
 from ..standard.errors import UsageError
 from .lake import KEYS, Lake, content_hash, fault, plain_errors
@@ -45,11 +46,12 @@ class Ingested:
 Progress = Callable[[int, int], None]  # called with (done, in all)
 
 # %% ../../nbs/store/02_ingest.ipynb #8fff8cef
-_LEDGER = {"path": pl.String(), "file_size": pl.Int64(), "mtime_ns": pl.Int64(), "status": pl.String(), "shard": pl.String()}
+_LEDGER = {"path": pl.String(), "file_size": pl.Int64(), "mtime_ns": pl.Int64(), "status": pl.String(), "reason": pl.String(),
+           "shard": pl.String()}
 
 
 def _ledger(lake: Lake, source_id: str) -> pl.DataFrame:
-    "path, file_size, mtime_ns, status, and the shard it stands in."
+    "path, file_size, mtime_ns, status, reason, and the shard it stands in."
     shards = lake.files("instances", source_id)
     if not shards:
         return pl.DataFrame(schema=_LEDGER)
@@ -60,21 +62,42 @@ def _ledger(lake: Lake, source_id: str) -> pl.DataFrame:
 class _Changes:
     fresh: tuple[Entry, ...]     # new or changed: to be read
     gone: tuple[str, ...]        # paths that have vanished
-    stale: frozenset[str]        # paths whose old row goes
+    stale: tuple[str, ...]       # paths whose old row goes, sorted
     unchanged: int
 
 
+_Row = tuple[int | None, int | None, str, str | None]  # file_size, mtime_ns, status, reason
+
+
 def _compare(entries: list[Entry], ledger: pl.DataFrame, read_all: bool) -> _Changes:
-    known = {path: (size, mtime, status) for path, size, mtime, status, _ in ledger.iter_rows()}
-    fresh = []
+    known: dict[str, _Row] = {path: tuple(row) for path, *row, _ in ledger.iter_rows()}
+    inside: dict[str, list[str]] = {}  # archive -> its members
+    for path in known:
+        if "!" in path:
+            inside.setdefault(path.partition("!")[0], []).append(path)
+    fresh: list[Entry] = []
+    stale: list[str] = []
+    unchanged = 0
     for entry in entries:
-        before = known.pop(entry.path, None)
-        same = before is not None and before[:2] == (entry.file_size, entry.mtime_ns) and before[2] != "missing"
-        if read_all or not same:
-            fresh.append((entry, before is not None))
-    gone = tuple(sorted(path for path, (_, _, status) in known.items() if status != "missing"))
-    stale = frozenset(gone) | frozenset(entry.path for entry, was in fresh if was)
-    return _Changes(tuple(entry for entry, _ in fresh), gone, stale, len(entries) - len(fresh))
+        before = {path: known.pop(path) for path in (entry.path, *inside.get(entry.path, ())) if path in known}
+        if before and not read_all and _same(entry, before):
+            unchanged += sum(status != "missing" for _, _, status, _ in before.values())
+        else:
+            fresh.append(entry)
+            stale += before
+    gone = sorted(path for path, (_, _, status, _) in known.items() if status != "missing")
+    withdrawn = [path for path, (_, _, status, reason) in known.items() if status == "missing" and reason == NOT_THERE]
+    return _Changes(tuple(fresh), tuple(gone), tuple(sorted([*stale, *gone, *withdrawn])), unchanged)
+
+
+def _same(entry: Entry, before: dict[str, _Row]) -> bool:
+    "Is a file as it was, or an archive, of which only its members' rows may be known?"
+    if entry.path in before:
+        size, changed, status, _ = before[entry.path]
+        if "missing" in (status, entry.status):
+            return status == entry.status
+        return (size, changed) == (entry.file_size, entry.mtime_ns)
+    return {changed for _, changed, status, _ in before.values() if status != "missing"} == {entry.mtime_ns}
 
 # %% ../../nbs/store/02_ingest.ipynb #de325be1
 def ingest(
@@ -92,13 +115,13 @@ def ingest(
     lock = FileLock(lake.folder / f"{source.id}.lock")
     try:
         with plain_errors(), lock.acquire(timeout=0):
-            if isinstance(acquisition, FolderAcquisition):
+            if isinstance(acquisition, FolderAcquisition | ArchiveAcquisition):
                 return _ingest_files(source, location(source, folder), lake, partial(engines.run, engine=engine, workers=workers, address=address), progress)
             if isinstance(acquisition, IndexAcquisition):
                 return _ingest_index(source, location(source, folder), lake, progress)
     except Timeout as error:
         raise UsageError(f"Source '{source.id}' is being ingested by another process.", "Wait until it has ended.") from error
-    raise UsageError(f"Sources of kind '{acquisition.kind}' cannot be ingested yet.", "Use folder or index for now.")
+    raise UsageError(f"Sources of kind '{acquisition.kind}' cannot be ingested yet.", "Use folder, archive or index for now.")
 
 # %% ../../nbs/store/02_ingest.ipynb #cdfdf153
 def _fingerprint(*parts: object) -> str:
@@ -109,39 +132,66 @@ def _where(source: Source) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return tuple(sorted((column, tuple(values)) for column, values in getattr(source.acquisition, "where", {}).items()))
 
 
-def _ingest_files(
-    source: Source, root: Path, lake: Lake, run: Callable[..., Iterator[Manifest]], progress: Progress | None
-) -> Ingested:
+def _listing(source: Source, root: Path) -> tuple[Path, list[Entry]]:
+    "The folder that paths are relative to, and what lies in it. Raises UsageError where there is nothing."
+    if isinstance(source.acquisition, ArchiveAcquisition):
+        if root.is_file():
+            return root.parent, [replace(list_file(root), path=encode_path(root.name))]
+        if not root.exists():
+            raise UsageError(f"There is no archive '{root}'.", "Check the spelling, and that the disk is mounted.")
     entries = list(list_files(root))
     if not entries:
         raise UsageError(f"The folder '{root}' is empty.", "Check that it is the right one, and that the disk is mounted.")
+    return root, entries
+
+
+def _ingest_files(
+    source: Source, root: Path, lake: Lake, run: Callable[..., Iterator[Manifest]], progress: Progress | None
+) -> Ingested:
+    root, entries = _listing(source, root)
     notes = lake.notes("instances", source.id)
     settings = _fingerprint(READER, COLUMNS, _where(source))
     ledger = _ledger(lake, source.id)
-    changes = _compare(entries, ledger, read_all=bool(notes) and notes[0]["settings"] != settings)
+    read_all = bool(notes) and notes[0]["settings"] != settings
+    changes = _compare(entries, ledger, read_all)
     if notes and not changes.fresh and not changes.gone:
         return _summary(lake, source.id, 0, changes.unchanged, 0)
+    changes = _compare(entries + missing_files(root, entries), ledger, read_all)
     run_id = _fingerprint(notes[0]["run_id"] if notes else "", settings, str(root), changes)
     _forget_abandoned(lake, source.id, run_id)
     batches = [Batch(str(root), group, source.id, run_id, where=_where(source)) for group in batches_of(changes.fresh)]
     rows, shapes = (lake.shard_folder(name, source.id, run_id) for name in ("instances", "shapes"))
     work = partial(write_shards, rows_folder=str(rows), shapes_folder=str(shapes))
-    done = 0
+    done = read = 0
     added: list[Path] = []  # a batch with a file that kills has become several shards
     for manifest in run(batches, work):
-        added.append(rows / manifest.shard)
+        added += [rows / shard for shard in manifest.shards]
         fault("after-shard")
-        done += manifest.rows
+        done += manifest.files
+        read += manifest.rows - manifest.statuses.get("missing", 0)
         if progress:
             progress(done, len(changes.fresh))
-    kept, removed = _rewrite(ledger, changes, rows, run_id)
+    gone = changes.gone + _left(added, ledger, changes)
+    kept, removed = _rewrite(ledger, changes.stale, gone, rows, run_id)
     _commit(lake, source.id, sorted(added) + kept, removed, {"run_id": run_id, "settings": settings})
-    return _summary(lake, source.id, len(changes.fresh), changes.unchanged, len(changes.gone))
+    return _summary(lake, source.id, read, changes.unchanged, len(gone))
 
 # %% ../../nbs/store/02_ingest.ipynb #ba8d2814
-def _rewrite(ledger: pl.DataFrame, changes: _Changes, folder: Path, run_id: str) -> tuple[list[Path], list[Path]]:
+def _left(added: list[Path], ledger: pl.DataFrame, changes: _Changes) -> tuple[str, ...]:
+    "Members of an archive that was read again, and that are not in it any more."
+    before = {path for path in changes.stale if "!" in path} - set(changes.gone)
+    if not before or not added:
+        return ()
+    found = set(pl.scan_parquet(added).select("path").collect().get_column("path"))
+    named = set(ledger.filter(status="missing", reason=NOT_THERE).get_column("path"))
+    return tuple(sorted(before - found - named))
+
+
+def _rewrite(
+    ledger: pl.DataFrame, leave: Sequence[str], gone: Sequence[str], folder: Path, run_id: str
+) -> tuple[list[Path], list[Path]]:
     "(shards to add, shards to remove)."
-    stale = list(changes.stale)
+    stale = list(leave)
     touched = sorted(ledger.filter(pl.col("path").is_in(stale)).get_column("shard").unique())
     added = []
     for shard in touched:
@@ -149,11 +199,11 @@ def _rewrite(ledger: pl.DataFrame, changes: _Changes, folder: Path, run_id: str)
         if len(rest):
             added.append(folder / f"kept-{_fingerprint(shard)}.parquet")
             write_parquet(rest, added[-1])
-    if changes.gone:
+    if gone:
         columns = {name: kind for name, kind in schema().items() if name != "source_id"}
         size = dict(ledger.select("path", "file_size").iter_rows())
         lines = [{"path": path, "file_size": size[path], "status": "missing", "reason": "gone since the last scan",
-                  "complete": False, "run_id": run_id} for path in changes.gone]
+                  "complete": False, "run_id": run_id} for path in gone]
         added.append(folder / "gone.parquet")
         write_parquet(pl.from_dicts(lines, schema=columns), added[-1])
     return added, [Path(shard) for shard in touched]
@@ -217,7 +267,7 @@ def _ingest_index(source: Source, table: Path, lake: Lake, progress: Progress | 
     added = []
     for done_rows, total, manifest in write_index_shards(table, folder, run_id, declared, dict(_where(source))):
         if manifest:
-            added.append(folder / manifest.shard)
+            added += [folder / shard for shard in manifest.shards]
         fault("after-shard")
         if progress:
             progress(done_rows, total)

@@ -79,7 +79,8 @@ def content_hash(
 # %% ../../nbs/store/01_lake.ipynb #56bff404
 TABLES: dict[str, dict[str, Any]] = {  # table -> the columns it begins with; further ones are added when they come
     "instances": schema(),
-    "series": {"source_id": FRAME["source_id"], "run_id": FRAME["run_id"], "parser": FRAME["parser"], "instance_count": pl.Int64()},
+    "series": {"source_id": FRAME["source_id"], "run_id": FRAME["run_id"], "parser": FRAME["parser"], "instance_count": pl.Int64()}
+    | dict.fromkeys(("IssuerOfPatientID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "StudyDate"), pl.String()),
     "shapes": {"source_id": FRAME["source_id"], **SHAPES},
 }
 KEYS = {"instances": "path", "series": "SeriesInstanceUID"}  # what a source's rows are sorted by
