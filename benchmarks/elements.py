@@ -20,7 +20,7 @@ from pathlib import Path
 import pydicom
 from pydicom import dcmread
 
-from dicom_workbench.acquire.elements import PartFile, Part, element_frames
+from dicom_workbench.acquire.elements import Part, PartFile, element_frames
 
 ROUNDS = 3
 

@@ -100,14 +100,14 @@ def by_status(statuses: dict[str, int]) -> str:
 # %% ../nbs/90_cli.ipynb #49e70731
 @app.command()
 def extract(
-    paths: Annotated[list[str], typer.Argument(help="Folders and files.")],
+    paths: Annotated[list[str], typer.Argument(help="Folders, files and archives; - reads a list of paths from standard input.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The table to write, .parquet.")],
     engine: Engine = "serial",
     workers: Workers = None,
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
-    "Headers of folders and files into one Parquet table."
+    "Headers of folders, files and archives into one Parquet table."
     if output.suffix != ".parquet":
         raise UsageError(f"'{output.name}' is no Parquet file.", "Name the table something.parquet.")
     if output.is_dir() or not output.absolute().parent.is_dir():

@@ -1,6 +1,8 @@
 """The long table of all elements, against pydicom's own recursion over the same files."""
 
+import gzip
 import warnings
+import zipfile
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -16,8 +18,18 @@ from pydicom.data import get_charset_files, get_testdata_file
 from pydicom.dataelem import RawDataElement
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from dicom_workbench.acquire.elements import COLUMNS, Part, PartFile, element_frames, note_elements, read_elements, write_elements, write_elements_shard
-from dicom_workbench.acquire.every_element import Rows, walk_elements
+from dicom_workbench.acquire.element_notes import note_stream
+from dicom_workbench.acquire.element_rows import Rows
+from dicom_workbench.acquire.element_walk import walk_elements
+from dicom_workbench.acquire.elements import (
+    COLUMNS,
+    Part,
+    PartFile,
+    element_frames,
+    read_elements,
+    write_elements,
+    write_elements_shard,
+)
 from dicom_workbench.acquire.reference import text_of
 from dicom_workbench.acquire.row import Entry
 from dicom_workbench.acquire.scan import Batch
@@ -210,7 +222,8 @@ def test_nesting_without_end_is_refused_and_leaves_no_elements(tmp_path: Path, d
     for levels, refused in ((5, False), (200, True)):
         path.write_bytes((whole[:start] if preamble else b"") + b"\x08\0\x18\0UI\x06\x001.2.3\0" + deep(levels, defined))
         rows = Rows()
-        why = note_elements(str(path), rows)
+        with path.open("rb") as stream:
+            why = note_stream(stream, path.stat().st_size, rows)
         assert (why == "sequences nested too deep") == refused
         assert (len(rows.kinds) == 0) == refused
 
@@ -221,6 +234,34 @@ def test_what_is_no_dicom_has_no_elements(tmp_path: Path) -> None:
     (tmp_path / "broken.dcm.gz").write_bytes(b"\x1f\x8b\x08\0\0\0")
     frame = read_elements(tmp_path)
     assert frame.shape == (0, len(COLUMNS)) and frame.columns == list(COLUMNS)
+
+
+def test_members_of_an_archive_are_files_of_their_own(samples: Path, tmp_path: Path) -> None:
+    inside = ["CT_small.dcm", "MR_small_implicit.dcm", "rtplan_truncated.dcm"]
+    with zipfile.ZipFile(tmp_path / "ward.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("notes.txt", "no DICOM")
+        for name in inside:
+            packed.write(samples / name, name)
+    (tmp_path / "one.dcm.gz").write_bytes(gzip.compress((samples / "CT_small.dcm").read_bytes()))
+    frame = read_elements(tmp_path).with_columns(name=pl.col("path").str.split("!").list.last())
+    assert set(frame["path"]) == {"one.dcm.gz", *(f"ward.zip!{name}" for name in inside)}
+    wanted = ["tag_path", "keyword", "vr", "value", "private_creator"]
+    for name in inside:
+        assert frame.filter(name=name).select(wanted).equals(table(samples / name).select(wanted))
+    assert frame.filter(name="one.dcm.gz").select(wanted).equals(table(samples / "CT_small.dcm").select(wanted))
+
+
+def test_a_refused_member_leaves_no_elements(samples: Path, tmp_path: Path) -> None:
+    inner = BytesIO()
+    with zipfile.ZipFile(inner, "w") as packed:
+        packed.write(samples / "CT_small.dcm", "deep.dcm")
+    with zipfile.ZipFile(tmp_path / "ward.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("inner.zip", inner.getvalue())
+        packed.writestr("bomb.dcm", (samples / "CT_small.dcm").read_bytes()[:3000] + bytes(100 << 20))
+        packed.write(samples / "MR_small.dcm", "MR_small.dcm")
+    frame = read_elements(tmp_path)
+    assert frame["path"].unique().to_list() == ["ward.zip!MR_small.dcm"]
+    assert frame.filter(tag_path="00080060")["value"].to_list() == ["MR"]
 
 
 SEEDS = ["CT_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm", "rtplan.dcm", "reportsi.dcm", "nested_priv_SQ.dcm", "image_dfl.dcm", "UN_sequence.dcm"]

@@ -299,33 +299,34 @@ def _rules() -> pl.DataFrame:
 def _spread(shapes: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     "Shapes with `filled` and `end`; and one row for each tag of each shape."
     single = shapes.lazy().select("shape", tag="tags", empty="empty").unique("shape", maintain_order=True)
-    each = single.explode("tag", "empty", empty_as_null=False).collect(engine="in-memory")
+    each = single.explode("tag", "empty", empty_as_null=False).collect()
     ends = pl.when(pl.col("tag").is_in(SHAPE_END)).then(pl.col("tag") + 1).min().fill_null(FIRST_PIXELS)
     whole = each.group_by("shape", maintain_order=True).agg(
         tags=pl.col("tag"), filled=pl.col("tag").filter(~pl.col("empty")), end=ends)
-    return whole, each
+    return whole, each.join(_rules().select("tag").unique(), on="tag", how="semi")
 
 # %% ../../nbs/standard/20_requirements.ipynb #b3500e30
-def _asked(pairs: pl.DataFrame, shapes: pl.DataFrame) -> pl.DataFrame:
+def _asked(pairs: pl.DataFrame, shapes: pl.DataFrame, only_lacking: bool) -> pl.DataFrame:
     "One row for each pair and demanded attribute: _pair, tag, keyword, type, verdict ('' where all is well)."
     whole, each = _spread(shapes)
     known = pairs.join(whole.select("shape", "end"), on="shape").select("_pair", "sop_class_uid", "shape", "end")
     asked = known.join(_rules(), on="sop_class_uid").filter(pl.col("tag") < pl.col("end"))
     missing, empty = pl.col("empty").is_null(), pl.col("empty") & pl.col("type").str.starts_with("1")
-    asked = asked.join(each, on=["shape", "tag"], how="left", maintain_order="left").with_columns(
-        verdict=pl.when(missing).then(pl.lit("absent")).when(empty).then(pl.lit("empty")).otherwise(pl.lit("")))
-    conditional = asked.filter(pl.col("condition") != "").select("_pair", "condition").unique()
-    frame = pairs.with_columns(SOPClassUID="sop_class_uid").join(whole, on="shape")
-    met = [_met(text, part["_pair"], frame) for (text,), part in conditional.group_by("condition")]
-    always = asked.filter(pl.col("condition") == "")
-    if met:
-        always = pl.concat([always, asked.join(pl.concat(met), on=["_pair", "condition"])])
-    return always.sort("_pair", "tag", "rank").unique(["_pair", "tag"], keep="first", maintain_order=True)
+    verdict = pl.when(missing).then(pl.lit("absent")).when(empty).then(pl.lit("empty")).otherwise(pl.lit(""))
+    asked = asked.join(each, on=["shape", "tag"], how="left").with_columns(verdict=verdict)
+    if only_lacking:
+        asked = asked.filter(pl.col("verdict") != "")
+    always, sometimes = asked.filter(pl.col("condition") == ""), asked.filter(pl.col("condition") != "")
+    if sometimes.height:
+        frame = pairs.with_columns(SOPClassUID="sop_class_uid").join(whole, on="shape")
+        met = [_met(text, part.select("_pair").unique(), frame) for (text,), part in sometimes.group_by("condition")]
+        always = pl.concat([always, sometimes.join(pl.concat(met), on=["_pair", "condition"], how="semi")])
+    return always.sort("rank").unique(["_pair", "tag"], keep="first", maintain_order=True)
 
 
-def _met(text: str, concerned: pl.Series, frame: pl.DataFrame) -> pl.DataFrame:
+def _met(text: str, concerned: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
     "The pairs, of those concerned, for which a condition holds."
-    rows = frame.filter(pl.col("_pair").is_in(concerned.implode()) & expression(parse(text), frame.columns))
+    rows = frame.join(concerned, on="_pair", how="semi").filter(expression(parse(text), frame.columns))
     return rows.select("_pair", condition=pl.lit(text))
 
 # %% ../../nbs/standard/20_requirements.ipynb #eb5752ac
@@ -338,7 +339,7 @@ def judge_shapes(
     Pairs whose SOP class or shape is not known give no row. Only whole headers belong in here (`complete`)."""
     names = pairs.columns
     pairs = pairs.unique().sort(names).with_row_index("_pair")
-    found = _asked(pairs, shapes).filter(pl.col("verdict") != "").select("_pair", "tag", "keyword", "type", "verdict")
+    found = _asked(pairs, shapes, only_lacking=True).select("_pair", "tag", "keyword", "type", "verdict")
     return found.join(pairs, on="_pair").sort("_pair", "tag").select(*names, "keyword", "type", "verdict")
 
 
@@ -352,5 +353,5 @@ def demands(
     names = pairs.columns
     pairs = pairs.unique().sort(names).with_row_index("_pair")
     counts = {f"type_{t.lower()}": (pl.col("type") == t).sum().cast(pl.Int64) for t in STRICTEST}
-    counted = _asked(pairs, shapes).group_by("_pair").agg(**counts)
+    counted = _asked(pairs, shapes, only_lacking=False).group_by("_pair").agg(**counts)
     return pairs.join(counted, on="_pair", how="left").sort("_pair").drop("_pair")

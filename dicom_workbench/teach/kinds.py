@@ -53,15 +53,15 @@ def _pixels(rows: int, columns: int, stored: int = 12, interpretation: str = "MO
 # %% ../../nbs/teach/03_kinds.ipynb #0273c71c
 _CR = Kind("CR", "1.2.840.10008.5.1.4.1.1.1", "CR", _pixels(40, 32) | {
     "ImageType": "ORIGINAL\\PRIMARY", "ImagerPixelSpacing": "8.75\\8.75", "WindowCenter": "2048", "WindowWidth": "4096",
-    "RescaleIntercept": "0", "RescaleSlope": "1", "DetectorType": "STORAGE",
-}, {"RescaleType": "US", "PlateType": "ST", "CassetteSize": "35CMX28CM", "FilterType": "NONE", "AnatomicRegionSequence": _REGION, "ViewCodeSequence": _VIEW},
+    "RescaleIntercept": "0", "RescaleSlope": "1",
+}, {"RescaleType": "US", "PlateType": "ST", "CassetteSize": "30CMX35CM", "FilterType": "NONE", "AnatomicRegionSequence": _REGION},
     (40, 32))
 
 _DX = Kind("DX", "1.2.840.10008.5.1.4.1.1.1.1", "DX", _pixels(40, 32) | {
     "ImageType": "ORIGINAL\\PRIMARY", "ImagerPixelSpacing": "8.75\\8.75", "WindowCenter": "2048", "WindowWidth": "4096",
     "RescaleIntercept": "0", "RescaleSlope": "1", "PresentationIntentType": "FOR PRESENTATION", "DetectorType": "DIRECT",
 }, {"RescaleType": "US", "PixelIntensityRelationship": "LOG", "PixelIntensityRelationshipSign": "-1", "PresentationLUTShape": "IDENTITY",
-    "AnatomicRegionSequence": _REGION, "ViewCodeSequence": _VIEW, "AcquisitionContextSequence": _RESTING, "Grid": "FIXED", "FilterType": "NONE"},
+    "AnatomicRegionSequence": _REGION, "ViewCodeSequence": _VIEW, "AcquisitionContextSequence": _RESTING, "PositionerType": "COLUMN", "Grid": "FIXED", "FilterType": "NONE"},
     (40, 32))
 
 _SC = Kind("SC", "1.2.840.10008.5.1.4.1.1.7", "RG", _pixels(40, 32, 8) | {
@@ -77,17 +77,18 @@ _MG = Kind("MG", "1.2.840.10008.5.1.4.1.1.1.2", "MG", _pixels(48, 36) | {
 }, {"RescaleType": "US", "PixelIntensityRelationship": "LOG", "PixelIntensityRelationshipSign": "-1", "PresentationLUTShape": "IDENTITY",
     "AnatomicRegionSequence": _REGION, "ViewCodeSequence": [_VIEW[0] | {"ViewModifierCodeSequence": []}], "AcquisitionContextSequence": _RESTING,
     "PositionerType": "MAMMOGRAPHIC", "OrganExposed": "BREAST", "PartialView": "NO", "BreastImplantPresent": "NO",
-    "CompressionForce": Of("_force"), "AnodeTargetMaterial": "TUNGSTEN", "FilterType": "FLAT", "FilterMaterial": "RHODIUM"}, (48, 36))
+    "CompressionForce": Of("_force"), "AnodeTargetMaterial": "TUNGSTEN", "FilterMaterial": "RHODIUM"}, (48, 36))
 
 # %% ../../nbs/teach/03_kinds.ipynb #eece847b
 _CT = Kind("CT", "1.2.840.10008.5.1.4.1.1.2", "CT", _pixels(32, 32) | {
     "ImageType": "ORIGINAL\\PRIMARY\\AXIAL", "RescaleIntercept": "-1024", "RescaleSlope": "1", "WindowCenter": "40", "WindowWidth": "400",
     "PatientPosition": "HFS", "AcquisitionNumber": "1", "GantryDetectorTilt": "0",
     "DistanceSourceToDetector": "1040", "DistanceSourceToPatient": "570",
-}, {"RescaleType": "HU", "PositionReferenceIndicator": "SN", "AnatomicRegionSequence": _REGION})
+}, {"RescaleType": "HU", "PositionReferenceIndicator": "SN", "AnatomicRegionSequence": _REGION,
+    "CTDIPhantomTypeCodeSequence": code(Of("_phantom"), "DCM", Of("_phantom_name"))})
 
 _MR = Kind("MR", "1.2.840.10008.5.1.4.1.1.4", "MR", _pixels(32, 32) | {
-    "ImageType": "ORIGINAL\\PRIMARY\\M", "WindowCenter": "600", "WindowWidth": "1200", "PatientPosition": "HFS", "AcquisitionNumber": "1",
+    "ImageType": "ORIGINAL\\PRIMARY\\OTHER", "WindowCenter": "600", "WindowWidth": "1200", "PatientPosition": "HFS", "AcquisitionNumber": "1",
     "MRAcquisitionType": "2D", "ScanOptions": "SP", "MagneticFieldStrength": "1.5", "NumberOfAverages": "2", "FlipAngle": "90",
     "PixelSpacing": "7.5\\7.5",
 }, {"PositionReferenceIndicator": "SN", "ImagingFrequency": "63.68", "ImagedNucleus": "1H", "AnatomicRegionSequence": _REGION})
@@ -98,10 +99,10 @@ _US = Kind("US", "1.2.840.10008.5.1.4.1.1.6.1", "US", _pixels(24, 32, 8, "RGB") 
 
 _PT = Kind("PT", "1.2.840.10008.5.1.4.1.1.128", "PT", _pixels(24, 24, 16) | {
     "ImageType": "ORIGINAL\\PRIMARY", "RescaleIntercept": "0", "RescaleSlope": "1.25", "WindowCenter": "10000", "WindowWidth": "20000",
-    "PatientPosition": "HFS", "AcquisitionNumber": "1", "Units": "BQML", "CorrectedImage": "DECY\\ATTN\\SCAT", "PixelSpacing": "25.0\\25.0",
+    "AcquisitionNumber": "1", "Units": "BQML", "CorrectedImage": "DECY\\ATTN\\SCAT", "PixelSpacing": "25.0\\25.0",
 }, {"PositionReferenceIndicator": "SN", "AnatomicRegionSequence": _REGION, "CountsSource": "EMISSION", "SeriesType": "WHOLE BODY\\IMAGE",
     "NumberOfSlices": Of("_images"), "DecayCorrection": "START", "CollimatorType": "NONE", "ImageIndex": Of("InstanceNumber"),
-    "FrameReferenceTime": Of("_frame_time"), "ActualFrameDuration": "180000", "DecayFactor": "1.02", "RescaleType": "US",
+    "FrameReferenceTime": Of("_frame_time"), "ActualFrameDuration": "180000", "DecayFactor": "1.02",
     "PatientOrientationCodeSequence": [code("102538003", "SCT", "recumbent")[0] | {
         "PatientOrientationModifierCodeSequence": code("40199007", "SCT", "supine")}],
     "PatientGantryRelationshipCodeSequence": code("102540001", "SCT", "headfirst"),

@@ -95,7 +95,8 @@ def study_rows(model: Model) -> pl.DataFrame:
     return frame.with_columns(
         StudyDate=_day("day"), StudyTime=_clock("second"), StudyID=_text("number"),
         AccessionNumber=pl.lit("A") + _text("study_key").str.zfill(10), PatientAge=_age(pl.col("birth"), pl.col("day")),
-        PatientSize=_decimals(size, 2), PatientWeight=_decimals(bulk * size * size, 1),
+        PatientSize=_decimals((size * 100).round().cast(pl.Int64), 2),
+        PatientWeight=_decimals((bulk * size * size * 10).round().cast(pl.Int64), 1),
         PregnancyStatus=pl.when(fertile & (pl.col("ProcedureCodeSequence_CodeMeaning") == "OBSTETRIC ULTRASOUND")).then(pl.lit("3"))
         .when(fertile).then(pl.lit("4")),
         AdditionalPatientHistory=pl.when(contact).then(pl.lit("Treated for tuberculosis in the past")),
@@ -107,10 +108,11 @@ def study_rows(model: Model) -> pl.DataFrame:
     )
 
 
-def _decimals(number: pl.Expr, places: int) -> pl.Expr:
-    "A number with exactly that many decimals, as consoles write weight and size."
-    units = (number * 10**places).round().cast(pl.Int64)
-    return (units // 10**places).cast(pl.String) + "." + (units % 10**places).cast(pl.String).str.zfill(places)
+def _decimals(units: pl.Expr, places: int) -> pl.Expr:
+    "A whole number of tenths, hundredths ... as a decimal number; a division would leave 4.800000000000001."
+    sign = pl.when(units < 0).then(pl.lit("-")).otherwise(pl.lit(""))
+    size = units.abs()
+    return pl.concat_str(sign, (size // 10**places).cast(pl.String), pl.lit("."), (size % 10**places).cast(pl.String).str.zfill(places))
 
 # %% ../../nbs/teach/04_rows.ipynb #c31f1fd9
 def _software(studies: pl.DataFrame) -> pl.Series:
@@ -187,7 +189,7 @@ def series_rows(model: Model) -> pl.DataFrame:
     frame = frame.with_columns(pl.coalesce(name, f"{name}/kind") for name in own)
     exposed = is_.is_in(["CR", "DX", "MG", "CT"])
     rejected = pl.col("marked")
-    return frame.with_columns(
+    frame = frame.with_columns(
         SeriesDate=pl.col("StudyDate"), SeriesTime=_clock("second"), SeriesNumber=_text("number"),
         SeriesDescription=pl.col("SeriesDescription") + pl.when(rejected).then(pl.lit(" REJ")).otherwise(pl.lit("")),
         AcquisitionDeviceProcessingDescription=pl.when(is_.is_in(["CR", "DX"])).then("ProtocolName"),
@@ -196,8 +198,12 @@ def series_rows(model: Model) -> pl.DataFrame:
         FrameOfReferenceUID=pl.when(is_.is_in(["CT", "MR", "PT"])).then("_frame"),
         KVP=pl.when(exposed).then("KVP"), DistanceSourceToDetector=pl.when(exposed).then("DistanceSourceToDetector"),
         TargetExposureIndex=pl.when(is_.is_in(["CR", "DX"]) & (pl.col("_index_scale") == "EI")).then("TargetExposureIndex"),
-        **{name: pl.when(is_ != "SC").then(name) for name in (
-            "AnatomicRegionSequence_CodeValue", "AnatomicRegionSequence_CodeMeaning", "ViewCodeSequence_CodeValue", "ViewCodeSequence_CodeMeaning")},
+        ViewPosition=pl.when(is_.is_in(["CR", "DX"])).then("ViewPosition"),
+        **{f"AnatomicRegionSequence_{part}": pl.when(is_ != "SC").then(f"AnatomicRegionSequence_{part}") for part in ("CodeValue", "CodeMeaning")},
+        **{f"ViewCodeSequence_{part}": pl.when(is_.is_in(["DX", "MG"])).then(f"ViewCodeSequence_{part}") for part in ("CodeValue", "CodeMeaning")},
+        _phantom=pl.when(pl.col("BodyPartExamined") == "HEAD").then(pl.lit("113690")).otherwise(pl.lit("113691")),
+        _phantom_name=pl.when(pl.col("BodyPartExamined") == "HEAD").then(pl.lit("IEC Head Dosimetry Phantom"))
+        .otherwise(pl.lit("IEC Body Dosimetry Phantom")),
         PixelSpacing=pl.when(is_ == "CT").then(
             pl.when(pl.col("BodyPartExamined") == "HEAD").then(pl.lit("7.5\\7.5")).otherwise(pl.lit("11.875\\11.875"))
         ).otherwise("PixelSpacing"),
@@ -213,12 +219,16 @@ def series_rows(model: Model) -> pl.DataFrame:
         _path=pl.concat_str(pl.lit("P"), _text("patient_key").str.zfill(7), pl.lit("/ST"), (pl.col("study_key") % 16 + 1).cast(pl.String).str.zfill(2),
                             pl.lit("/SE"), _text("number").str.zfill(3), pl.lit("/IM")),
     )
+    return frame.with_columns(_pattern=_pattern(frame))
+
+
+def _pattern(series: pl.DataFrame) -> pl.Series:
+    "The same number for all series whose objects have the same elements."
+    optional = [pl.col(name).is_null().cast(pl.UInt8).cast(pl.String) for name in series.columns
+                if name in COLUMNS and 0 < series[name].null_count() < len(series)]
+    return series.select(pl.concat_str("_kind", "_index_scale", *optional)).to_series().rank("dense")
 
 # %% ../../nbs/teach/04_rows.ipynb #5fbb6ed5
-def _tenths(column: pl.Expr) -> pl.Expr:
-    return (column / 10).cast(pl.String)
-
-
 def instance_rows(model: Model) -> pl.DataFrame:
     "One line an instance: all the table's attributes, and what only the files need (names with an underscore in front)."
     instances, key = model.instances, model.instances["key"].to_numpy()
@@ -231,10 +241,10 @@ def instance_rows(model: Model) -> pl.DataFrame:
     along = pl.col("_table") + pl.col("index") * gap
     half = (pl.col("Rows").cast(pl.Int64) * pl.col("PixelSpacing").str.extract(r"^([0-9.]+)").cast(pl.Float64) * 5).round().cast(pl.Int64)
     edge = pl.col("_corner") - half
-    place = pl.when(sagittal).then(pl.concat_str(_tenths(-along), pl.lit("\\"), _tenths(edge), pl.lit("\\"), _tenths(-edge))).otherwise(
-        pl.concat_str(_tenths(edge), pl.lit("\\"), _tenths(edge), pl.lit("\\"), _tenths(along)))
+    place = pl.when(sagittal).then(pl.concat_str(_decimals(-along, 1), pl.lit("\\"), _decimals(edge, 1), pl.lit("\\"), _decimals(-edge, 1))).otherwise(
+        pl.concat_str(_decimals(edge, 1), pl.lit("\\"), _decimals(edge, 1), pl.lit("\\"), _decimals(along, 1)))
     found = (pl.col("TargetExposureIndex").cast(pl.Float64) * pl.lit(10.0).pow(pl.col("index_ratio"))).round()
-    deviation = (10 * (found / pl.col("TargetExposureIndex").cast(pl.Float64)).log10()).round(1)
+    deviation = (100 * (found / pl.col("TargetExposureIndex").cast(pl.Float64)).log10()).round().cast(pl.Int64)
     detector = is_.is_in(["DX"])
     return frame.with_columns(_acquired=pl.col("second") + pl.col("index")).with_columns(
         InstanceNumber=(pl.col("index") + 1).cast(pl.String),
@@ -244,18 +254,18 @@ def instance_rows(model: Model) -> pl.DataFrame:
         ImagePositionPatient=pl.when(stack).then(place),
         ImageOrientationPatient=pl.when(stack).then(
             pl.when(sagittal).then(pl.lit("0\\1\\0\\0\\0\\-1")).otherwise(pl.lit("1\\0\\0\\0\\1\\0"))),
-        SliceLocation=pl.when(stack).then(_tenths(along)),
-        SpacingBetweenSlices=pl.when(is_ == "MR").then(_tenths(gap)),
+        SliceLocation=pl.when(stack).then(_decimals(along, 1)),
+        SpacingBetweenSlices=pl.when(is_ == "MR").then(_decimals(gap, 1)),
         XRayTubeCurrent=pl.when(exposed).then(_text("ma")), ExposureTime=pl.when(exposed).then(_text("ms")),
         Exposure=pl.when(exposed).then(_text("mas")),
-        ExposureIndex=found.cast(pl.Int64).cast(pl.String), DeviationIndex=(deviation + 0.0).cast(pl.String),
+        ExposureIndex=found.cast(pl.Int64).cast(pl.String), DeviationIndex=_decimals(deviation, 1),
         Sensitivity=pl.when((is_ == "CR") & (pl.col("_index_scale") == "S")).then(
             (200 / pl.lit(10.0).pow(pl.col("index_ratio"))).round().cast(pl.Int64).cast(pl.String)),
-        ImageAndFluoroscopyAreaDoseProduct=pl.when(detector).then((pl.col("dap") / 1000).cast(pl.String)),
-        EntranceDoseInmGy=pl.when(is_.is_in(["DX", "MG"])).then((pl.col("entrance") / 1000).cast(pl.String)),
-        OrganDose=pl.when(is_ == "MG").then((pl.col("organ") / 10000).cast(pl.String)),
+        ImageAndFluoroscopyAreaDoseProduct=pl.when(detector).then(_decimals(pl.col("dap"), 3)),
+        EntranceDoseInmGy=pl.when(is_.is_in(["DX", "MG"])).then(_decimals(pl.col("entrance"), 3)),
+        OrganDose=pl.when(is_ == "MG").then(_decimals(pl.col("organ"), 4)),
         BodyPartThickness=pl.when(is_ == "MG").then(_text("breast")), _force=_text("force"),
-        CTDIvol=pl.when(is_ == "CT").then((pl.col("ctdi") / 100).cast(pl.String)),
+        CTDIvol=pl.when(is_ == "CT").then(_decimals(pl.col("ctdi"), 2).str.strip_suffix("0")),
         TransferSyntaxUID=pl.lit("1.2.840.10008.1.2.1"), _path=pl.col("_path") + (pl.col("index") + 1).cast(pl.String).str.zfill(4) + ".dcm",
         _frame_time=(pl.col("index") * 180000 + 90000).cast(pl.Float64).cast(pl.String), _injected=_clock_before("second", 3600),
     )

@@ -140,7 +140,7 @@ class Exam:
 
 VIEW_CODES = {
     "PA": ("272479007", "postero-anterior"), "AP": ("399348003", "antero-posterior"), "LL": ("399173006", "left lateral"),
-    "LAT": ("399067008", "lateral"), "CC": ("399162004", "cranio-caudal"), "MLO": ("399368009", "medio-lateral oblique"),
+    "RL": ("399198007", "right lateral"), "CC": ("399162004", "cranio-caudal"), "MLO": ("399368009", "medio-lateral oblique"),
 }
 
 _CHEST, _HAND, _KNEE = ("816094009", "Chest"), ("85562004", "Hand"), ("72696002", "Knee")
@@ -160,8 +160,8 @@ def _slices(name: str, text: str, chance: float, images: tuple[int, int], kvp: i
 def _hand_or_knee(part: str, side: str, kvp: int, mas: tuple[int, int]) -> tuple[Step, ...]:
     word = "LEFT" if side == "L" else "RIGHT"
     return tuple(
-        Step(f"{part}_{view.lower()}_{side.lower()}", f"{word} {part.upper()} {view}", 1.0 if view != "LAT" else 0.9, view=view,
-             orientation="P\\F" if view == "LAT" else "L\\F", laterality=side, kvp=kvp, mas=mas, distance=1150, target=500)
+        Step(f"{part}_{view.lower()}_{side.lower()}", f"{word} {part.upper()} {view}", 1.0 if view != "LAT" else 0.9, view=f"{side}L" if view == "LAT" else view,
+             orientation=("A\\F" if side == "R" else "P\\F") if view == "LAT" else "L\\F", laterality=side, kvp=kvp, mas=mas, distance=1150, target=500)
         for view in ("PA" if part == "hand" else "AP", "LAT"))
 
 
@@ -188,7 +188,7 @@ EXAMS = (
          (Step("pelvis_ap", "PELVIS AP", view="AP", orientation="L\\F", kvp=75, mas=(20, 40), distance=1150, target=500),), "Fall"),
     Exam("XR", 0.05, "LUMBAR SPINE X-RAY", "LSPINE", _SPINE,
          (Step("lspine_ap", "LUMBAR SPINE AP", view="AP", orientation="L\\F", kvp=78, mas=(30, 60), distance=1150, target=500),
-          Step("lspine_lat", "LUMBAR SPINE LATERAL", 0.8, view="LAT", orientation="P\\F", kvp=88, mas=(50, 90), distance=1150, target=500)),
+          Step("lspine_lat", "LUMBAR SPINE LATERAL", 0.8, view="LL", orientation="P\\F", kvp=88, mas=(50, 90), distance=1150, target=500)),
          "Back pain", ages=(12, 120)),
     Exam("US", 0.5, "ABDOMEN ULTRASOUND", "ABDOMEN", _ABDOMEN, (Step("us_abdomen", "ABDOMEN", images=(3, 8)),), "Abdominal pain"),
     Exam("US", 0.42, "OBSTETRIC ULTRASOUND", "UTERUS", ("35039007", "Uterus"), (Step("us_obstetric", "FETUS", images=(4, 9)),),
