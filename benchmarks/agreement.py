@@ -33,13 +33,13 @@ CT_ENHANCED = "1.2.840.10008.5.1.4.1.1.2.1"
 PALETTE = [f"{c}PaletteColorLookupTable{p}" for c in ("Red", "Green", "Blue") for p in ("Data", "Descriptor")]
 
 EXCEPTIONS: dict[tuple[str, str], str] = {  # (SOP class, keyword) -> why the two differ
-    (SC, "Modality"): "dciodvfy takes Type 3 of SC Equipment; General Series, mandatory too, has Type 1 (A.8.1.3)",
+    (SC, "Modality"): "dciodvfy takes Type 3 of SC Equipment; General Series, mandatory too, has Type 1 (PS3.3 A.8)",
     **{
-        (RDSR, k): "Enhanced General Equipment is mandatory (A.35.8.3); dciodvfy asks for General Equipment only"
+        (RDSR, k): "Enhanced General Equipment is mandatory (PS3.3 A.35.8); dciodvfy asks for General Equipment only"
         for k in ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions")
     },
     **{
-        (RTSS, k): "dciodvfy has Frame of Reference as mandatory; A.19.3 has it as optional"
+        (RTSS, k): "dciodvfy has Frame of Reference as mandatory; PS3.3 A.19 has it as optional"
         for k in ("FrameOfReferenceUID", "PositionReferenceIndicator")
     },
     **{

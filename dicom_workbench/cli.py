@@ -31,6 +31,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from . import __version__
+from .acquire.elements import write_elements
 from .acquire.row import STATUSES
 from .acquire.scan import scan, write_parquet
 from .catalog import Catalogue, Deny, Source, gate, require
@@ -102,29 +103,42 @@ def by_status(statuses: dict[str, int]) -> str:
 def extract(
     paths: Annotated[list[str], typer.Argument(help="Folders, files and archives; - reads a list of paths from standard input.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The table to write, .parquet.")],
+    elements: Annotated[Path | None, typer.Option(help="A second table, .parquet: every element of every header.")] = None,
     engine: Engine = "serial",
     workers: Workers = None,
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
     "Headers of folders, files and archives into one Parquet table."
-    if output.suffix != ".parquet":
-        raise UsageError(f"'{output.name}' is no Parquet file.", "Name the table something.parquet.")
-    if output.is_dir() or not output.absolute().parent.is_dir():
-        raise UsageError(f"The table cannot be written to '{output}'.", "Name a file in a folder that exists.")
+    for file in [output, *([elements] if elements else [])]:
+        if file.suffix != ".parquet":
+            raise UsageError(f"'{file.name}' is no Parquet file.", "Name the table something.parquet.")
+        if file.is_dir() or not file.absolute().parent.is_dir():
+            raise UsageError(f"The table cannot be written to '{file}'.", "Name a file in a folder that exists.")
+    if elements and ("-" in paths or elements.absolute() == output.absolute()):
+        raise UsageError("--elements needs folders or files, and a file of its own.", "Name them instead of a list on standard input.")
     start = time.perf_counter()
     with progress("Reading headers") as step:
         table = scan(paths, engine=engine, workers=workers, address=address, progress=step)
     if table.is_empty():
         raise UsageError("There is no file in what you named.", "Check that it is the right folder, and that the disk is mounted.")
     write_parquet(table, output)
+    rows = None
+    if elements:
+        with progress("Reading all elements") as step:
+            rows = write_elements(paths, elements, engine, workers, address, step).rows
     statuses = dict(table.group_by("status").len().sort("status").iter_rows())
     if as_json:
-        print_json({"table": str(output), "rows": len(table), "columns": len(table.columns), "statuses": statuses})
+        told = {"table": str(output), "rows": len(table), "columns": len(table.columns), "statuses": statuses}
+        print_json(told | ({"elements": {"table": str(elements), "rows": rows}} if elements else {}))
         return
     say(f"{counted(len(table), 'file')} in {time.perf_counter() - start:.1f} s: {by_status(statuses)}.")
+    if rows is not None:
+        say(f"{counted(rows, 'element')} of their headers.")
     say("Paths that you name yourself are outside the catalogue's gate: you answer for the right to read them.")
     out.print(str(output), markup=False)
+    if elements:
+        out.print(str(elements), markup=False)
 
 # %% ../nbs/90_cli.ipynb #0385a7fc
 SourceNames = Annotated[list[str] | None, typer.Argument(help="Sources of the catalogue.")]

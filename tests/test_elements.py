@@ -1,6 +1,9 @@
 """The long table of all elements, against pydicom's own recursion over the same files."""
 
+import errno
 import gzip
+import subprocess
+import sys
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -25,6 +28,7 @@ from dicom_workbench.acquire.elements import (
     COLUMNS,
     Part,
     PartFile,
+    _join,
     element_frames,
     read_elements,
     write_elements,
@@ -33,6 +37,7 @@ from dicom_workbench.acquire.elements import (
 from dicom_workbench.acquire.reference import text_of
 from dicom_workbench.acquire.row import Entry
 from dicom_workbench.acquire.scan import Batch
+from dicom_workbench.cli import main
 
 BULK = {"OB", "OW", "OF", "OD", "OL", "OV", "UN"}
 Element = tuple[str, str, str | None, str]  # tag path, VR, text (None: not compared), private creator
@@ -305,3 +310,59 @@ def test_a_shard_names_its_run_and_leaves_the_source_to_the_partition(samples: P
     assert frame["path"].unique(maintain_order=True).to_list() == ["CT_small.dcm", "MR_small.dcm"]
     before = shard.stat().st_mtime_ns
     assert write_elements_shard(batch, tmp_path / "run1").stat().st_mtime_ns == before
+
+
+@pytest.fixture
+def extract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run `dicom-workbench extract`: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["dicom-workbench", "extract", *map(str, words)])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+def test_extract_writes_the_elements_beside_the_table(extract, samples: Path, tmp_path: Path) -> None:
+    folder = samples / "dicomdirtests" / "77654033"
+    code, out, err = extract(folder, "-o", "t.parquet", "--elements", "e.parquet")
+    elements, files = pl.read_parquet("e.parquet"), pl.read_parquet("t.parquet")
+    assert code == 0 and out.split() == ["t.parquet", "e.parquet"]
+    assert f"{len(elements):,} elements" in err
+    assert set(elements["path"]) == set(files.filter(pl.col("status").is_in(["ok", "truncated"]))["path"])
+    assert set(elements["source_id"]) == {"extract"}
+    ids = elements.filter(tag_path="00100020").select("path", PatientID="value")
+    assert files.select("path", "PatientID").join(ids, on=["path", "PatientID"]).height == len(ids)
+
+
+@pytest.mark.parametrize("words", [("--elements", "e.xlsx"), ("--elements", "no/e.parquet"), ("--elements", "t.parquet")])
+def test_a_wrong_elements_table_is_said_before_anything_is_read(extract, samples: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+    code, _, err = extract(samples, "-o", "t.parquet", *words)
+    assert code == 2 and len(err.strip().splitlines()) == 1 and "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_under_the_elements_is_one_line(extract, samples: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", str(small)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted here (needs root on Linux)")
+    try:
+        (small / "other").write_bytes(bytes(24_000))
+        code, _, err = extract(samples / "dicomdirtests", "-o", "t.parquet", "--elements", small / "e.parquet")
+        assert code == 1 and "disk is full" in err and "Traceback" not in err
+        table(samples / "rtplan.dcm").write_parquet("piece.parquet")
+        with pytest.raises(OSError) as full:
+            _join([Path("piece.parquet")] * 50, small / "e.parquet")
+        assert full.value.errno == errno.ENOSPC
+        assert [p.name for p in small.iterdir()] == ["other"]
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

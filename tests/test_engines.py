@@ -135,6 +135,34 @@ def test_a_bad_file_is_a_row_of_the_lake(ward, write_source, tmp_path, monkeypat
     assert ingest(source, catalogue, lake).read == 0
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
+def test_bad_members_of_an_archive_cost_their_own_rows(kind, ward, tmp_path, monkeypatch):
+    archive = Path(shutil.make_archive(str(tmp_path / "disk" / "disk"), kind, ward))
+    clean = scan(archive.parent)
+    names = sorted(os.listdir(ward))
+    victims = dict(zip(BAD, (names[3], names[4], names[16]), strict=True))
+    monkeypatch.setenv("DICOM_WORKBENCH_POISON", ",".join(f"{deed}:{name}" for deed, name in victims.items()))
+    monkeypatch.setenv("DICOM_WORKBENCH_SECONDS_PER_FILE", "3")
+    table = scan(archive.parent)
+    of = {f"{archive.name}!{name}": BAD[deed] for deed, name in victims.items()}
+    bad = pl.col("path").is_in(list(of))
+    assert {path: (status, reason) for path, status, reason in table.filter(bad).select("path", "status", "reason").rows()} == of
+    assert table.filter(~bad).drop("run_id").equals(clean.filter(~bad).drop("run_id"))
+
+
+def takes_its_time(batch: Batch) -> int:
+    for _ in guard.announced(batch.entries[:1]):
+        for _ in range(8):
+            time.sleep(0.25)
+            guard.moved()
+    return len(batch)
+
+
+def test_a_large_archive_may_take_longer_than_a_file(ward, monkeypatch):
+    monkeypatch.setenv("DICOM_WORKBENCH_SECONDS_PER_FILE", "1")
+    assert list(engines.run(plan([ward]), takes_its_time)) == [24]
+
+
 def dies_once(batch: Batch, flag: str) -> pl.DataFrame:
     if not os.path.exists(flag):
         Path(flag).touch()
@@ -221,7 +249,7 @@ def test_a_batch_that_spark_gives_up_is_read_here(context, ward, clean):
     assert table.drop("run_id").equals(clean.drop("run_id"))
 
 
-SPARK_OF_ITS_OWN = """
+SCRIPT = """
 import psutil, sys
 from dicom_workbench.acquire import scan
 outside = set()
@@ -231,6 +259,7 @@ def look(done, total):
             ip = c.laddr.ip.removeprefix("::ffff:")
             if c.status == "LISTEN" and not ip.startswith("127.") and ip != "::1":
                 outside.add(c.laddr)
+scan(sys.argv[1], ["Modality"], engine=sys.argv[2], workers=1)
 table = scan(sys.argv[1], engine=sys.argv[2], workers=2, progress=look)
 print(len(table), sorted(outside), len(psutil.Process().children(recursive=True)))
 """
@@ -239,7 +268,7 @@ print(len(table), sorted(outside), len(psutil.Process().children(recursive=True)
 @pytest.mark.parametrize("name", [*ENGINES[:3], pytest.param("spark", marks=pytest.mark.slow)])
 def test_a_script_without_main_guard_is_safe_quiet_local_and_leaves_nothing(name, ward, tmp_path, java):
     script = tmp_path / "script.py"
-    script.write_text(SPARK_OF_ITS_OWN)
+    script.write_text(SCRIPT)
     done = subprocess.run([sys.executable, script, ward, name], capture_output=True, text=True, timeout=180, cwd=tmp_path)
     assert (done.stdout, done.stderr) == ("24 [] 0\n", "")
 

@@ -55,7 +55,7 @@ def test_a_damaged_header_never_raises_and_never_hangs(tmp_path_factory: pytest.
     start = time.process_time()
     row = row_of(path)
     assert row["status"] in STATUSES
-    assert (row["reason"] is None) == (row["status"] == "ok")
+    assert (row["reason"] in (None, "no Pixel Data")) == (row["status"] == "ok")
     assert time.process_time() - start < 10  # a hang, not a race: the walk takes some 0.0001 s
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, cast
 
 from .dicomdir import MOST_BYTES, absent, is_dicomdir, named_files
+from .guard import at_member
 from .row import Entry, Header
 from .tarred import Tape, tar_members
 from .unpack import HEAD, Fault, Limits, Meter, Unpacked, Window, kind_of
@@ -62,12 +63,17 @@ def members(
 ) -> Iterator[Member]:      # each is open until the next one is asked for
     "The members of an archive. Raises Fault, at the end of what can be read."
     meter = Meter(limits or Limits())
-    if kind == "zip":
-        yield from zip_members(file, size, meter)
-    elif kind.startswith("tar"):
-        yield from tar_members(Tape(file, size, meter, kind[4:]))
-    else:
+    if kind == "zip" or kind.startswith("tar"):
+        found = zip_members(file, size, meter) if kind == "zip" else tar_members(Tape(file, size, meter, kind[4:]))
+        for member in found:
+            at_member(member.name)  # the guard of this process wants to know
+            yield member
+    elif kind in UNKNOWN:
         raise Fault("refused", f"packed with {kind}, which is not opened")
+    else:
+        file.seek(0)
+        Unpacked(file.read, kind, meter).read(HEAD)  # raises what is wrong with it
+        raise Fault("refused", f"packed with {kind}, without a tar in it")
 
 # %% ../../nbs/acquire/07_archive.ipynb #9ebd28d8
 Read = Callable[[BinaryIO, int], Header]  # (stream, bytes of the whole) -> what was read
@@ -140,18 +146,19 @@ def expand(
 ) -> Iterator[tuple[Entry, Header]]:
     "The rows of an archive, one after the other. Never raises for what is in it."
     limits = limits or Limits()
+    bad = {number: (status, reason) for number, status, reason in entry.bad}
     names: set[str] = set()
     discs: list[tuple[str, list[str]]] = []
     room = limits.names_bytes
     try:
         with open(path, "rb") as file:
             kind = kind or archive_kind(file, limits)
-            for member in members(file, os.fstat(file.fileno()).st_size, kind, limits):
+            for number, member in enumerate(members(file, os.fstat(file.fileno()).st_size, kind, limits), 1):
                 name = _once(member.name, names)
                 room -= len(name)
                 if room < 0:
                     raise Fault("refused", "longer names than the limit")
-                header = read_member(member, read, limits)
+                header = Header(*bad[number]) if number in bad else read_member(member, read, limits)
                 if member.stream and is_dicomdir(name) and member.size <= MOST_BYTES and header.parser:
                     discs.append((name[:name.rfind("/") + 1], _named(member.stream)))
                 yield Entry(f"{entry.path}!{name}", member.size, entry.mtime_ns), header

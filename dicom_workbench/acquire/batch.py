@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 from pydicom.charset import convert_encodings
 
+from .extent import is_whole
 from .reference import read_with_pydicom
 from .reference import text_of as decode_value
 from .row import FRAME, Header
@@ -179,7 +180,7 @@ def _read(paths: Sequence[str | bytes], plan: Plan) -> tuple[pl.DataFrame, Shape
             if shape is None or shape not in shapes:
                 shape = node.shape()
                 shapes[shape] = node.tags()
-            facts.append((size, changed, "truncated" if fault else "ok", fault or None, "scan", complete, shape))
+            facts.append((size, changed, "ok" if is_whole(fault) else "truncated", fault or None, "scan", complete, shape))
             continue
         except Refused as limit:
             header = Header("refused", str(limit))

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['PIXEL_REPRESENTATION', 'CHARACTER_SET', 'LONGEST', 'MOST_ELEMENTS', 'TEXT', 'NUMBER', 'PRIVATE', 'RARE', 'END',
-           'Step', 'Private', 'is_private', 'is_creator', 'vr_of', 'encodings_of', 'length_text', 'Memo', 'Rows',
-           'block_of', 'Steps']
+           'Step', 'Private', 'is_private', 'is_creator', 'vr_of', 'decoded', 'length_text', 'Memo', 'Rows', 'block_of',
+           'Steps']
 
 # %% ../../nbs/acquire/20_element_rows.ipynb #eea417d8
+import warnings
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -60,11 +61,19 @@ MOST_ELEMENTS = 1_000_000  # of one file
 
 
 @lru_cache(maxsize=1024)
-def encodings_of(
-    raw: bytes,  # Specific Character Set as the file has it
-) -> list[str]:
-    "Python's names of the character sets."
+def _encodings(raw: bytes) -> list[str]:
     return list(convert_encodings([name.strip(" \0") for name in raw.decode("latin-1").split("\\")]))
+
+
+def decoded(
+    raw: bytes,
+    vr: str,
+    charset: bytes,  # Specific Character Set as the file has it
+) -> str:
+    "Text in any character set, decoded by pydicom."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's may quote values
+        return decode_value(raw, vr, _encodings(charset), True)
 
 
 def length_text(length: int) -> bytes:
@@ -163,7 +172,7 @@ class Rows:
             raw = self.values[i]
             _, _, vr, _, kind = self.known[self.kinds[i]]
             if kind and not (raw.isascii() and b"\x1b" not in raw):
-                self.values[i] = decode_value(raw, vr, encodings_of(charset), True).encode("utf-8", "replace")
+                self.values[i] = decoded(raw, vr, charset).encode("utf-8", "replace")
 
 # %% ../../nbs/acquire/20_element_rows.ipynb #b1d61d3f
 TEXT, NUMBER, PRIVATE, RARE, END = range(5)

@@ -13,11 +13,10 @@ from struct import error as StructError
 
 from dicom_workbench.acquire.element_rows import (
     CHARACTER_SET, END, LONGEST, MOST_ELEMENTS, NUMBER, PIXEL_REPRESENTATION, PRIVATE, RARE, TEXT, Private, Rows,
-    block_of, encodings_of, is_creator, is_private, length_text, vr_of,
+    block_of, decoded, is_creator, is_private, length_text, vr_of,
 )
 from .extent import PIXELS, UNDEFINED, ReadAt
 from .plan import HEAD, Odd, Refused, Table, family
-from .reference import text_of as decode_value
 from .walk import _FLAGS, Inflated, _read_at, file_meta
 
 # %% ../../nbs/acquire/21_element_walk.ipynb #41ac3e84
@@ -149,7 +148,7 @@ class Walk:
         elif tag == PIXEL_REPRESENTATION:
             self.pixels = int(any(raw))
         elif is_creator(tag):
-            self.creators[tag] = decode_value(raw, "LO", encodings_of(rows.charsets[-1][1]), True)
+            self.creators[tag] = decoded(raw, "LO", rows.charsets[-1][1])
 
     def note(self, tag: int, vr: str, value: bytes, creator: str = "") -> None:
         self.rows.kinds.append(self.rows.kind(tag, vr, creator))

@@ -7,6 +7,7 @@ __all__ = ['COLUMNS', 'Paths', 'PartFile', 'Part', 'part_of', 'element_frames', 
            'ElementsWritten', 'write_elements']
 
 # %% ../../nbs/acquire/23_elements.ipynb #abf0ec94
+import errno
 import gc
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -180,12 +181,19 @@ _GROUP = 100_000  # rows of a row group
 
 
 def _join(pieces: list[Path], target: Path) -> None:
-    "One Parquet file of several, in their order; it is there whole or not at all."
+    "One Parquet file of several, in their order; it is there whole or not at all. Raises OSError where the disk is full."
+    if len(pieces) == 1:
+        os.replace(pieces[0], target)
+        return
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         frame = pl.scan_parquet(pieces) if pieces else pl.LazyFrame(schema=COLUMNS)
         frame.sink_parquet(temporary, compression="zstd", compression_level=3, row_group_size=_GROUP, maintain_order=True)
         os.replace(temporary, target)
+    except pl.exceptions.PolarsError as error:
+        if "no space left" in str(error).lower():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

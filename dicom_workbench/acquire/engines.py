@@ -92,7 +92,7 @@ def _dask_client(job: Job[B, R]) -> Iterator[Any]:
         warnings.simplefilter("ignore")
         if job.address:
             try:
-                client = Client(job.address, timeout=20, set_as_default=False)
+                client = Client(job.address, timeout=10, set_as_default=False)
             except (OSError, ValueError) as error:
                 raise UsageError(f"No Dask scheduler answers at '{job.address}'.",
                                  "Give --address what `dask scheduler` prints, such as tcp://10.0.0.1:8786.") from error
@@ -170,6 +170,7 @@ def _spark_context(job: Job[B, R]) -> Iterator[Any]:
         settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     conf = SparkConf().setMaster(master).setAppName("dicom-workbench").setAll(list(settings.items()))
+    ours = SparkContext._gateway is None  # a JVM that was there before stays
     with _quiet_stderr():
         try:
             context = SparkContext(conf=conf)
@@ -182,6 +183,17 @@ def _spark_context(job: Job[B, R]) -> Iterator[Any]:
         with suppress(Exception):
             context.cancelAllJobs()
         context.stop()
+        if ours:
+            _end_jvm(SparkContext)
+
+
+def _end_jvm(kind: Any) -> None:
+    "pyspark keeps its JVM until Python ends; in a notebook that can be days."
+    gateway, kind._gateway, kind._jvm = kind._gateway, None, None
+    with suppress(Exception):
+        gateway.shutdown()
+        gateway.proc.stdin.close()  # the JVM leaves at the end of its input
+        gateway.proc.wait(20)
 
 
 @contextmanager

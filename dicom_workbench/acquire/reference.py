@@ -26,7 +26,7 @@ from pydicom.filereader import read_dataset, read_partial
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 from pydicom.values import convert_PN, convert_single_string, convert_text
 
-from .extent import PIXELS, end_fault, pixel_bytes, pixel_fault, shape_tags
+from .extent import PIXELS, end_fault, is_whole, pixel_bytes, pixel_fault, shape_tags
 from .row import Header
 from ..standard.attributes import ATTRIBUTES, Attribute, attribute, tag_of
 
@@ -333,9 +333,10 @@ def _header(
         try:
             found = _value(data, meta, a)
         except Exception:  # one value that cannot be decoded is no reason to lose the others
-            found, complete, damaged = None, False, damaged or not fault
+            found, complete, damaged = None, False, damaged or is_whole(fault)
         if found is not None:
             values[a.column] = found
-    status = "damaged" if damaged else "truncated" if fault else "recovered" if repair else "ok"
-    reason = fault or ("a value cannot be decoded" if damaged else repair) or None
+    cut = not is_whole(fault)
+    status = "damaged" if damaged else "truncated" if cut else "recovered" if repair else "ok"
+    reason = (fault if cut else "a value cannot be decoded" if damaged else repair or fault) or None
     return Header(status, reason, "pydicom", complete, shape_of(tags), tags, values)

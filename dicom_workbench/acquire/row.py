@@ -60,6 +60,7 @@ class Entry:
     mtime_ns: int | None    # nanoseconds since 1970
     status: str = ""        # set where the lister already knows that it cannot be read
     reason: str = ""
+    bad: tuple[tuple[int, str, str], ...] = ()  # members of an archive that are not to be read: number from 1, status, reason
 
 
 @dataclass

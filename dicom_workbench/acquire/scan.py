@@ -65,6 +65,13 @@ class Batch:
         "The same, its files not to be read: their rows get this status and reason."
         return replace(self, entries=tuple(replace(entry, status=status, reason=reason) for entry in self.entries))
 
+    def blamed_member(self, member: int, status: str, reason: str) -> "Batch | None":
+        "One archive, that member not to be read; None where it is blamed already."
+        entry = self.entries[0]
+        if member in {number for number, _, _ in entry.bad}:
+            return None
+        return replace(self, entries=(replace(entry, bad=(*entry.bad, (member, status, reason))),))
+
 # %% ../../nbs/acquire/05_scan.ipynb #815e7bce
 T = TypeVar("T")
 

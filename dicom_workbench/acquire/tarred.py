@@ -81,28 +81,28 @@ def _text(raw: bytes) -> bytes:
 
 def _pax(content: bytes) -> dict[bytes, bytes]:
     "Records 'length key=value', newline. Raises Fault."
-    found = {}
-    while content.rstrip(b"\0"):
-        digits, _, _ = content[:20].partition(b" ")
+    found, at, end = {}, 0, len(content.rstrip(b"\0"))
+    while at < end:
+        digits, _, _ = content[at:at + 20].partition(b" ")
         length = int(digits) if digits.isdigit() else 0
-        key, equals, value = content[len(digits) + 1:length].partition(b"=")
+        key, equals, value = content[at + len(digits) + 1:at + length].partition(b"=")
         if not equals or value[-1:] != b"\n":
             raise Fault("damaged", "a header of the tar is broken")
         found[key] = value[:-1]
-        content = content[length:]
+        at += length
     return found
 
 # %% ../../nbs/acquire/16_tarred.ipynb #2111e19a
 _REFUSED = {b"1": "a link", b"2": "a link", b"3": "a device", b"4": "a device", b"6": "a pipe",
             b"S": "a file with holes", b"M": "a part of another volume"}
 _SILENT = (b"5", b"D", b"V")  # folders; GNU's list of a folder; the label of the tape
-_EXTRA = 1 << 20              # bytes of a header that goes before another
+_EXTRA = 1 << 18              # bytes of the headers that go before another
 
 
 def _headers(tape: Tape) -> Iterator[tuple[bytes, bytes, int]]:
     "Name, type flag and size of each member; the tape stands at its bytes. Raises Fault at the end of what can be read."
     extra: dict[bytes, bytes] = {}
-    zeros = 0
+    zeros = before = 0
     while block := tape.read(512):
         if len(block) < 512 and not zeros:
             raise Fault("truncated", "the archive ends inside a header")
@@ -117,21 +117,24 @@ def _headers(tape: Tape) -> Iterator[tuple[bytes, bytes, int]]:
             raise Fault("damaged", "a header of the tar is broken")
         flag, size = block[156:157], _number(block[124:136])
         if flag in (b"x", b"X", b"g", b"L", b"K"):
+            before += 4096 + max(0, size)
+            if before > _EXTRA:
+                raise Fault("refused", "longer headers in the tar than the limit")
             extra |= _before(tape, flag, size)
             continue
         name = _text(block[:100])
         if block[257:263] == b"ustar\0" and block[345]:
             name = _text(block[345:500]) + b"/" + name
         yield _described(name, flag, size, extra, tape, block)
-        extra, zeros = {}, 0
+        extra, zeros, before = {}, 0, 0
     if not zeros:
         raise Fault("truncated", "the archive ends too early")
 
 
 def _before(tape: Tape, flag: bytes, size: int) -> dict[bytes, bytes]:
     "What a header says of the member behind it."
-    if not 0 <= size <= _EXTRA:
-        raise Fault("refused", "a header of the tar is longer than the limit")
+    if size < 0:
+        raise Fault("damaged", "a header of the tar is broken")
     content = tape.read(size + -size % 512)[:size]
     if flag == b"L":
         return {b"path": _text(content)}

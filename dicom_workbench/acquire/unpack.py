@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
 
+from .guard import moved
+
 # %% ../../nbs/acquire/14_unpack.ipynb #a830a5bb
 @dataclass(frozen=True)
 class Limits:
@@ -31,6 +33,7 @@ class Limits:
     names_bytes: int = 128 << 20    # of all their names
     gzip_bytes: int = 64 << 20      # unpacked bytes of a single file in gzip
     kept_bytes: int = 32 << 20      # of one member, in memory
+    empty_streams: int = 1_000      # in a row of gzip, bzip2 or xz streams
     dictionary_bytes: int = 96 << 20  # memory that an xz stream may ask for
 
 
@@ -149,6 +152,7 @@ class Unpacked:
         self.pull, self.kind, self.meter = pull, kind, meter
         self.unpacker = _unpacker(kind, meter.limits)
         self.ended = False
+        self.given, self.empty = False, 0  # did this stream give anything? streams that gave nothing
         self.fault: Fault | None = None
 
     def read(self, count: int) -> bytes:
@@ -179,6 +183,9 @@ class Unpacked:
                 if not data.startswith(_AGAIN.get(self.kind, b"\0none")):
                     self.ended = True
                     break
+                self.empty, self.given = self.empty + (not self.given), False
+                if self.empty > self.meter.limits.empty_streams:
+                    raise Fault("refused", "more empty streams than the limit")
                 self.unpacker = _unpacker(self.kind, self.meter.limits)
                 hungry = False
             else:
@@ -187,6 +194,7 @@ class Unpacked:
             piece = self.unpacker.decompress(data, most)
             if piece:
                 self.meter.out(len(piece))
+                self.given = True
                 return piece
             if hungry and not data and not self.unpacker.eof:
                 raise Fault("truncated", "the archive ends too early")
@@ -195,6 +203,7 @@ class Unpacked:
     def _packed(self) -> bytes:
         data = self.pull(_CHUNK)
         self.meter.packed += len(data)
+        moved()
         return data
 
 # %% ../../nbs/acquire/14_unpack.ipynb #8299afc2

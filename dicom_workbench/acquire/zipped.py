@@ -115,13 +115,17 @@ def _records(file: BinaryIO, at: int, length: int) -> Iterator[_Record]:
 
 def _wide(extra: bytes, packed: int, size: int, offset: int) -> tuple[int, int, int]:
     "Zip64: 8-byte numbers in the extra field, only of those that do not fit."
-    while len(extra) >= 4:
-        kind, n = struct.unpack("<2H", extra[:4])
+    at = 0
+    for _ in range(64):  # fields; no packer writes more than a few
+        if at + 4 > len(extra):
+            break
+        kind, n = struct.unpack_from("<2H", extra, at)
         if kind == 1:
-            numbers = iter(struct.unpack(f"<{min(n, len(extra) - 4) // 8}Q", extra[4:4 + min(n, len(extra) - 4) // 8 * 8]))
+            count = min(n, len(extra) - at - 4) // 8
+            numbers = iter(struct.unpack_from(f"<{count}Q", extra, at + 4))
             size, packed, offset = (next(numbers, v) if v == 0xFFFFFFFF else v for v in (size, packed, offset))
             break
-        extra = extra[4 + n:]
+        at += 4 + n
     return packed, size, offset
 
 # %% ../../nbs/acquire/15_zipped.ipynb #fa04250a
@@ -165,6 +169,8 @@ def _why_not(record: _Record, limits: Limits) -> tuple[str, str]:
         return "refused", "no regular file (pipe, device or socket)"
     if record.method not in _METHODS:
         return "refused", f"compressed in a way that is not read (method {record.method})"
+    if record.method == 0 and record.packed != record.size:
+        return "damaged", "the directory of the zip is broken"
     if _dense(record, limits):
         return "refused", f"unpacks to more than {limits.ratio} times its size"
     return "", ""

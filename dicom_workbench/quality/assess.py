@@ -140,7 +140,7 @@ def _patterns(
     "One line for each series and pattern of answers."
     if judged is not None:
         part = part.join(judged.lazy(), on=["SOPClassUID", "shape"], how="left")
-    again = {r.id: _hashed(r).is_in(repeated[r.id].implode()) for r in plan.row_rules if r.repeated}
+    again = {r.id: _hashed(r.repeated).is_in(repeated[r.id].implode()) for r in plan.row_rules if r.repeated}
     rows = _with_vocabulary(part, plan.vocabulary, columns).select(
         *_keys(), *_flags(plan.row_rules, again), *plan.extremes,
         *[e.alias(name) for name, (_, e) in plan.sums.items()],
@@ -164,26 +164,38 @@ def _merged(patterns: pl.DataFrame, plan: _Plan) -> pl.DataFrame:
     return patterns.lazy().group_by([*KEYS, *words]).agg(pl.col("n").sum(), **_gathered(plan, first=False)).collect()
 
 # %% ../../nbs/quality/10_assess.ipynb #b5392a11
-def _hashed(rule: Rule) -> pl.Expr:
-    return pl.struct([e.alias(str(i)) for i, e in enumerate(rule.repeated)]).hash(seed=1)
+def _hashed(values: Sequence[pl.Expr]) -> pl.Expr:
+    return pl.struct([e.alias(str(i)) for i, e in enumerate(values)]).hash(seed=1)
 
 
 def _repeated(rules: Sequence[Rule], frames: Sequence[pl.LazyFrame]) -> dict[str, pl.Series]:
     "For each of these rules the hashes that occur more than once among the rows it applies to."
     if not rules:
         return {}
-    names = sorted({c for r in rules for c in r.columns if "|" in c})
+    names = sorted({c for r in rules for e in (r.applies, *r.repeated) for c in e.meta.root_names() if "|" in c})
     seen: dict[str, list[pl.Series]] = {r.id: [] for r in rules}
     for part in frames:
         rows = part.with_columns(make(names)).select(
-            **{r.id: pl.when(r.applies.fill_null(False)).then(_hashed(r)) for r in rules}).collect()
+            **{r.id: pl.when(r.applies.fill_null(False)).then(_hashed(r.repeated)) for r in rules}).collect()
         for r in rules:
             seen[r.id].append(rows[r.id].drop_nulls())
     found = {}
     for r in rules:
         every = pl.concat(seen[r.id])
-        found[r.id] = every.filter(every.is_duplicated()).unique().sort()
+        again = every.filter(every.is_duplicated()).unique().sort()
+        found[r.id] = _disagreeing(r, frames, again) if r.unlike and len(again) else again
     return found
+
+
+def _disagreeing(rule: Rule, frames: Sequence[pl.LazyFrame], again: pl.Series) -> pl.Series:
+    "Those of the hashes whose rows are not all alike in what the rule names."
+    names = sorted({c for e in (rule.applies, *rule.repeated, *rule.unlike) for c in e.meta.root_names() if "|" in c})
+    rows = pl.concat([
+        part.with_columns(make(names)).filter(rule.applies.fill_null(False))
+        .select(key=_hashed(rule.repeated), other=_hashed(rule.unlike)).filter(pl.col("key").is_in(again.implode())).collect()
+        for part in frames])
+    differ = rows.group_by("key").agg(pl.col("other").min() != pl.col("other").max())
+    return differ.filter("other")["key"].sort()
 
 # %% ../../nbs/quality/10_assess.ipynb #8ac49161
 def _level(patterns: pl.DataFrame, level: str, plan: _Plan) -> pl.DataFrame:

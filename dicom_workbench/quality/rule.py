@@ -120,6 +120,7 @@ class Rule:
     type: str = ""                    # 1, 1C, 2, 2C where the rule is about presence
     gather: Mapping[str, tuple[str, pl.Expr]] = field(default_factory=dict)  # further sums: name -> (sum|min|max, expression over instances)
     repeated: tuple[pl.Expr, ...] = ()  # instance rules: fails also requires that these values together occur more than once
+    unlike: tuple[pl.Expr, ...] = ()    # ... in rows that do not all agree in these
 
     def __post_init__(self) -> None:
         for value, allowed in ((self.category, CATEGORIES), (self.veracity, VERACITY), (self.severity, SEVERITIES), (self.level, LEVELS)):
@@ -134,7 +135,7 @@ class Rule:
     @property
     def columns(self) -> frozenset[str]:
         "The columns of the vocabulary, the sums and the counts that its expressions speak of."
-        expressions = [self.fails, self.applies, *self.repeated]
+        expressions = [self.fails, self.applies, *self.repeated, *self.unlike]
         return frozenset(name for e in expressions for name in e.meta.root_names())
 
     @property

@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 
 import polars as pl
@@ -70,7 +70,7 @@ class _Words:
         return ValueError(f"This is no condition: {self.text}")
 
     def next(self, *wanted: str) -> str:
-        if not self.words or wanted and self.words[-1] not in wanted:
+        if not self.words or (wanted and self.words[-1] not in wanted):
             raise self.wrong()
         return self.words.pop()
 
@@ -78,7 +78,7 @@ class _Words:
         return bool(self.words) and self.words[-1] == word and bool(self.words.pop())
 
 # %% ../../nbs/standard/20_requirements.ipynb #9abe7579
-@lru_cache(maxsize=None)
+@cache
 def parse(
     text: str,     # e.g. "PhotometricInterpretation = 'PALETTE COLOR'"
 ) -> Condition:
@@ -206,7 +206,7 @@ def _text(name: str) -> str:
     return files("dicom_workbench.standard").joinpath(name).read_text(encoding="utf-8")
 
 # %% ../../nbs/standard/20_requirements.ipynb #a7b54297
-@lru_cache(maxsize=1)
+@cache
 def _modules() -> dict[str, list[Requirement]]:
     modules: dict[str, list[Requirement]] = {}
     for row in csv.DictReader(_text("modules.csv").splitlines()):
@@ -215,24 +215,24 @@ def _modules() -> dict[str, list[Requirement]]:
     return modules
 
 
-@lru_cache(maxsize=1)
+@cache
 def _classes() -> dict[str, dict[str, str]]:
     return {row["sop_class_uid"]: row for row in csv.DictReader(_text("iods.csv").splitlines())}
 
 
-@lru_cache(maxsize=1)
+@cache
 def source() -> dict[str, str]:
     "Edition of the standard, and where the tables come from."
     return {key: str(value) for key, value in tomllib.loads(_text("requirements.toml")).items()}
 
 # %% ../../nbs/standard/20_requirements.ipynb #2610e833
-@lru_cache(maxsize=1)
+@cache
 def sop_classes() -> dict[str, str]:
     "SOP Class UID -> name of all storage SOP classes whose requirements are known; other classes are not judged."
     return {uid: row["sop_class"] for uid, row in _classes().items()}
 
 
-@lru_cache(maxsize=None)
+@cache
 def requirements(
     sop_class_uid: str,
 ) -> tuple[Requirement, ...]:  # empty for a SOP class that is not known
@@ -255,7 +255,7 @@ def _columns(condition: Condition) -> set[str]:
     return {condition.column} if isinstance(condition, Value) else set()
 
 
-@lru_cache(maxsize=1)
+@cache
 def condition_columns() -> tuple[str, ...]:
     "The columns whose values some condition asks for, but for SOPClassUID."
     asked = [_columns(parse(r.condition)) for rows in _modules().values() for r in rows if r.condition]
@@ -276,14 +276,14 @@ def judge(
     lacking: dict[str, tuple[str, str, str]] = {}
     for r in requirements(sop_class_uid):  # the strictest first
         missing = r.tag not in there
-        if r.tag >= end or not missing and not (r.type[0] == "1" and there[r.tag]):
+        if r.tag >= end or not (missing or (r.type[0] == "1" and there[r.tag])):
             continue
-        if len(r.type) == 1 or r.condition and holds(parse(r.condition), there, known):
+        if len(r.type) == 1 or (r.condition and holds(parse(r.condition), there, known)):
             lacking.setdefault(r.keyword, (r.keyword, r.type, "absent" if missing else "empty"))
     return list(lacking.values())
 
 # %% ../../nbs/standard/20_requirements.ipynb #0bab2b8e
-@lru_cache(maxsize=1)
+@cache
 def _rules() -> pl.DataFrame:
     "All that can be judged: sop_class_uid, tag, keyword, type, condition, rank."
     rows = [
