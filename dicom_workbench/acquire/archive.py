@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, cast
 
 from .dicomdir import MOST_BYTES, absent, is_dicomdir, named_files
-from .guard import at_member
+from .guard import at_member, suffer
 from .row import Entry, Header
 from .tarred import Tape, tar_members
 from .unpack import HEAD, Fault, Limits, Meter, Unpacked, Window, kind_of
@@ -66,7 +66,7 @@ def members(
     if kind == "zip" or kind.startswith("tar"):
         found = zip_members(file, size, meter) if kind == "zip" else tar_members(Tape(file, size, meter, kind[4:]))
         for member in found:
-            at_member(member.name)  # the guard of this process wants to know
+            at_member()  # the guard of this process wants to know
             yield member
     elif kind in UNKNOWN:
         raise Fault("refused", f"packed with {kind}, which is not opened")
@@ -110,6 +110,7 @@ def read_member(
     stream = member.stream
     if stream is None:
         return Header(member.status, member.reason)
+    suffer(member.name)
     file = cast(BinaryIO, stream)
     if reason := _inner(file, limits or Limits()):
         stream.drain()
@@ -147,7 +148,7 @@ def expand(
     "The rows of an archive, one after the other. Never raises for what is in it."
     limits = limits or Limits()
     bad = {number: (status, reason) for number, status, reason in entry.bad}
-    names: set[str] = set()
+    names: dict[str, int] = {}
     discs: list[tuple[str, list[str]]] = []
     room = limits.names_bytes
     try:
@@ -181,11 +182,7 @@ def _named(stream: Window) -> list[str]:
         return []
 
 
-def _once(name: str, names: set[str]) -> str:
+def _once(name: str, names: dict[str, int]) -> str:
     "A name that no other member has: `name!2` where it comes again; no name of a member has a bare `!` in it."
-    found, again = name, 1
-    while found in names:
-        again += 1
-        found = f"{name}!{again}"
-    names.add(found)
-    return found
+    names[name] = names.get(name, 0) + 1
+    return f"{name}!{names[name]}" if names[name] > 1 else name

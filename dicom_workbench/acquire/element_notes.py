@@ -23,7 +23,7 @@ from dicom_workbench.acquire.element_rows import (
 )
 from .element_walk import walk_elements, walk_elements_of
 from .extent import PIXELS, UNDEFINED
-from .plan import HEAD, Odd, Refused, family
+from .plan import HEAD, LONGS, Odd, Refused, family
 from .reference import MOST_INFLATED, _data_set, _plausible
 from .reference import text_of as decode_value
 from .row import Entry, Header
@@ -143,7 +143,7 @@ def _by_pydicom(stream: BinaryIO, rows: Rows) -> bool:
     tag = int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order)
     if len(head) == 12 and tag in PIXELS:
         rows.run("")
-        wide = explicit and head[4:6] in (b"OB", b"OW", b"UN", b"OF", b"OD")
+        wide = explicit and head[4:6] in LONGS
         length = int.from_bytes(head[8:] if wide else head[4:8], order)
         vr = head[4:6].decode() if wide else "OW"
         reader.note(tag, vr, "[encapsulated]" if length == UNDEFINED else length_text(length).decode())

@@ -20,9 +20,8 @@ import polars as pl
 
 from . import engines
 from .element_notes import Notes
-from .element_rows import Rows
+from .element_rows import Rows, decoded
 from .guard import announced
-from .reference import text_of as decode_value
 from .row import decode_path
 from .scan import BATCH_FILES, Batch, plan, write_parquet
 
@@ -69,7 +68,7 @@ def _several(frame: pl.DataFrame) -> pl.DataFrame:
     clean = some.select(
         pl.when(pl.col("family") == "trimmed").then(value.str.replace_all(r"[ \x00]*\\[ \x00]*", "\\"))
         .when(pl.col("family") == "words").then(value.str.replace_all(r"[ \x00]+\\", "\\")).otherwise(value))
-    texts = [decode_value(v.encode(), "PN", ["utf8"], True) if kind == "PN" else v
+    texts = [decoded(v.encode(), "PN", b"ISO_IR 192") if kind == "PN" else v
              for kind, v in zip(some["family"], clean["value"], strict=True)]
     return frame.with_columns(frame["value"].scatter(where, pl.Series(texts, dtype=pl.String)))
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['HEAD', 'NUMBERS', 'SHORTS', 'LONGS', 'Order', 'Tree', 'SHARED', 'PER_FRAME', 'SKIP', 'LONG', 'REFILL', 'SEQUENCE',
-           'IMAGE', 'VALUE', 'GROUPS', 'OPEN', 'Step', 'IN_SHORT', 'IN_LONG', 'IN_ITEM', 'IN_ITEM_END', 'IN_END', 'Odd',
-           'Refused', 'Short', 'Limits', 'family', 'vr_of_tag', 'Plan', 'compile_plan', 'Node', 'Table']
+           'IMAGE', 'VALUE', 'GROUPS', 'OPEN', 'RUN', 'Step', 'IN_SHORT', 'IN_LONG', 'IN_ITEM', 'IN_ITEM_END', 'IN_END',
+           'Odd', 'Refused', 'Short', 'Limits', 'family', 'vr_of_tag', 'Plan', 'compile_plan', 'Node', 'Table']
 
 # %% ../../nbs/acquire/10_plan.ipynb #1f2d4106
 from collections.abc import Sequence
@@ -106,11 +106,12 @@ class Plan:
     last: int                     # the last wanted top-level tag
     hidden: dict[str, int]        # keyword -> slot of what the checks need
     limits: Limits = field(default_factory=Limits)
+    learns: bool = True           # from files that are whole: acquire.runs
 
     def __post_init__(self) -> None:
         self.width = len(self.vrs)
         self.syntaxes: dict[bytes, tuple[Table, bool]] = {}  # transfer syntax UID -> how to walk; is it deflated?
-        self.nodes = 0
+        self.nodes = self.runs = 0
         self.items: dict[tuple[Any, ...], list[tuple[int, bytes | str]]] = {}  # sequences seen before
         self.lengths: dict[tuple[Any, ...], int | None] = {}  # image descriptions seen before
         self.image = tuple(self.hidden[k] for k in _HIDDEN[2:])
@@ -191,20 +192,24 @@ def compile_plan(
 # What to do with an element; from 0: the slot of a wanted value. OPEN is a LONG in implicit VR: its length is undefined,
 # or it ends the shape.
 SKIP, LONG, REFILL, SEQUENCE, IMAGE, VALUE, GROUPS, OPEN = -1, -2, -3, -4, -5, -6, -7, -8
+RUN = -9  # many elements at once: acquire.runs
 _MOST_NODES, _MOST_KEYS = 40_000, 4_096
+_NO_KEYS: frozenset[bytes] = frozenset()
 
-Step = tuple[int, int, Any]  # what to do; how far to jump, or the tag; next node, or (next node, same if it is empty)
+Step = tuple[int, Any, Any]  # what to do; how far to jump, the tag, or a run; next node, or (next node, same if it is empty)
 
 
 class Node(dict[Any, Any]):
     "The top-level tags up to here. Eight bytes -> Step; 2 * tag + (has it no value?) -> Node."
 
-    __slots__ = ("empty", "hash", "parent", "shaped", "table", "tag")
+    __slots__ = ("empty", "hash", "loose", "parent", "seen", "shaped", "table", "tag")
 
     def __init__(self, table: "Table", parent: "Node | None", tag: int, empty: bool) -> None:
         super().__init__()
         self.table, self.parent, self.tag, self.empty = table, parent, tag, empty
         self.hash: int | None = None
+        self.seen = 0                 # whole files that ended here
+        self.loose = _NO_KEYS         # keys at which runs were cut
         self.shaped: Node = self  # the node whose tags make the shape
         if parent is not None and (parent.shaped is not parent or parent.tag in SHAPE_END or tag >= FIRST_PIXELS):
             self.shaped = parent.shaped
@@ -262,7 +267,7 @@ class Table:
     def start(self) -> Node:
         "The node before the first element; the tree is given up when it has grown too big."
         if self.plan.nodes > _MOST_NODES:
-            self.plan.nodes = 0
+            self.plan.nodes = self.plan.runs = 0
             for table, _ in self.plan.syntaxes.values():
                 table.root = Node(table, None, 0x0007FFFF, False)
         return self.root

@@ -16,8 +16,9 @@ from typing import Any
 from .extent import SHAPE_END, UNDEFINED, ReadAt, end_fault, pixel_fault
 from .items import Depths, FirstItem, skip_items
 from dicom_workbench.acquire.plan import (
-    GROUPS, HEAD, IMAGE, LONG, PER_FRAME, REFILL, SEQUENCE, SHARED, SKIP, VALUE, Limits, Node, Odd, Plan, Refused, Short, Table,
+    GROUPS, HEAD, IMAGE, LONG, PER_FRAME, REFILL, RUN, SEQUENCE, SHARED, SKIP, VALUE, Limits, Node, Odd, Plan, Refused, Short, Table,
 )
+from .runs import LESSONS, learn, missed
 
 # %% ../../nbs/acquire/12_walk.ipynb #bb45dc28
 _META = {bytes((2, 0, element, group)) + vr.encode(): element | group << 8 for element, group, vr in (
@@ -89,9 +90,24 @@ def run(
     "Walk over a data set. Raises Odd, Refused, and what the struct module raises."
     plan, node, buf, base, n = table.plan, table.start(), head, 0, len(head)
     row: list[Any] = [None] * plan.width
-    u32, skip, long, state = table.u32, SKIP, LONG, None
+    u32, skip, long, several, state = table.u32, SKIP, LONG, RUN, None
     while True:
         kind, step, after = node[buf[p:p + 8]]
+        if kind == several:
+            e = p + step.size
+            if e <= n and step.headers(buf, p) == step.literal:
+                step.hits += 1
+                for slot, value in zip(step.slots, step.values(buf, p)):  # noqa: B905
+                    row[slot] = value
+                if step.items:
+                    state = state or State(table, row, size, read, file_head)
+                    state.buf, state.base = buf, base
+                    for tag, at, length in step.items:
+                        _take(state, SEQUENCE, tag, base + p + at, length)
+                p = e
+                node = after
+                continue
+            kind, step, after = missed(step, buf, p)
         if kind == skip:
             p += step
             node = after
@@ -399,6 +415,7 @@ def walk_bytes(
             found = _inflate(head, start, read, table)
         else:
             found = run(table, head, start, size, read, head)
+            _teach(found, head, start)
     except (StructError, IndexError, Short):
         raise Odd from None
     if plan.syntax_uid >= 0:
@@ -409,4 +426,15 @@ def walk_bytes(
 def _inflate(head: bytes, start: int, read: ReadAt, table: Table) -> Found:
     data = Inflated(read, start, table.plan.limits)
     row, node, fault, complete = run(table, data.head[:HEAD], 0, data.size, data.read, head)
-    return row, node, fault if data.whole else "the deflated data set has no end", complete
+    found = row, node, fault if data.whole else "the deflated data set has no end", complete
+    _teach(found, data.head[:HEAD], 0)
+    return found
+
+
+def _teach(found: Found, head: bytes, start: int) -> None:
+    "Whole files teach the tree, now and then."
+    node = found[1]
+    if not found[2]:
+        node.seen += 1
+        if node.seen in LESSONS and node.table.plan.learns:
+            learn(node.table, head, start)

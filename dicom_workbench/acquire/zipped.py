@@ -144,7 +144,6 @@ def _judge(file: BinaryIO, at: int, length: int, count: int, shift: int, meter: 
         spans.append((record.offset << 64) + 30 + len(record.raw) + record.packed)
     if tiny > limits.tiny_members:
         raise Fault("refused", "more members too short for DICOM than the limit")
-    meter.check(file.seek(0, io.SEEK_END), total)
     spans.sort()
     end = 0
     for span in spans:
@@ -154,6 +153,7 @@ def _judge(file: BinaryIO, at: int, length: int, count: int, shift: int, meter: 
         end = start + (span & (1 << 64) - 1)
     if end + shift > at:
         raise Fault("damaged", "a member reaches into the directory of the zip")
+    meter.check(file.seek(0, io.SEEK_END), total)
 
 # %% ../../nbs/acquire/15_zipped.ipynb #e1a3bc5a
 def _why_not(record: _Record, limits: Limits) -> tuple[str, str]:

@@ -8,11 +8,11 @@ __all__ = ['BITS', 'KEYS', 'LEVEL_KEYS', 'pack', 'words_of', 'applicable', 'Asse
 # %% ../../nbs/quality/10_assess.ipynb #b4fd767c
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import polars as pl
 
 from .rule import Rule, make
-from ..standard.attributes import COLUMNS
 
 # %% ../../nbs/quality/10_assess.ipynb #0d144eb5
 BITS = 63
@@ -39,9 +39,6 @@ KEYS = ("IssuerOfPatientID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID
 LEVEL_KEYS: dict[str, tuple[str, ...]] = {
     "series": ("SeriesInstanceUID",), "study": ("StudyInstanceUID",), "patient": ("IssuerOfPatientID", "PatientID"), "source": (),
 }
-_FRAME = {"complete", "file_size"}  # columns of the file itself that a rule may speak of
-
-
 def applicable(
     rules: Iterable[Rule],
     columns: Iterable[str],  # of the table
@@ -51,7 +48,9 @@ def applicable(
     has = set(columns)
     found = []
     for rule in rules:
-        if not rule.needs <= has or (index and any(name.endswith("|raw") or name.startswith("@") for name in rule.columns)):
+        if not rule.needs <= has or not {name for name in rule.columns if name.startswith("@")} <= has:
+            continue
+        if index and any(name.endswith("|raw") for name in rule.columns):
             continue
         if index and rule.gather:
             continue
@@ -96,26 +95,35 @@ class Assessment:
 
 
 def assess(
-    parts: Iterable[pl.LazyFrame],                 # raw rows, some 500,000 at a time, in any order
+    parts: Iterable[pl.LazyFrame],    # raw rows, some 500,000 at a time, in any order; @… columns say what they lack
     rules: Sequence[Rule],
-    index: bool = False,                           # one row a series
-    judged: pl.DataFrame | None = None,            # SOPClassUID, shape, and @… columns for rules about presence
+    index: bool = False,              # one row a series
+    keep: Path | None = None,         # a folder for the answers of the rows that fail something, for drilling down
 ) -> Assessment:
     "Ask every rule of every row, series, study, patient and of the source."
     frames = list(parts)
     columns = frames[0].collect_schema().names() if frames else []
-    shown = set(columns) | set(COLUMNS if judged is not None and not index else ())
     row_ids = {r.id for r in rules if r.level == "instance"}
-    usable = applicable(rules, shown & set(columns), index)
-    row_rules = [r for r in usable if r.id in row_ids]
+    usable = applicable(rules, columns, index)
+    row_rules = [_whole(r) if "complete" in columns else r for r in usable if r.id in row_ids]
     plan = _plan(usable, index, row_rules)
     repeated = _repeated([r for r in row_rules if r.repeated], frames)
-    found = [_patterns(part, plan, columns, repeated, judged).collect() for part in frames]
+    found = []
+    for number, part in enumerate(frames):
+        rows = _answers(part, plan, columns, repeated, shown=keep is not None).collect()
+        if keep is not None:
+            _keep(rows, plan, keep / f"part-{number:05d}.parquet")
+        found.append(_patterns(rows, plan))
     patterns = _merged(pl.concat(found), plan) if found else pl.DataFrame()
     levels = {level: _level(patterns, level, plan) for level in LEVEL_KEYS}
     order = (*plan.row_rules, *[r for rs in plan.level_rules.values() for r in rs])
     kept = [*KEYS, *words_of(len(row_rules), "A"), *words_of(len(row_rules), "F"), "n"]
     return Assessment(order, plan.row_rules, plan.level_rules, patterns.select(kept).sort(kept), levels, "series" if index else "instance")
+
+
+def _whole(rule: Rule) -> Rule:
+    "What was not reached in a header cannot be called missing."
+    return replace(rule, applies=rule.applies & pl.col("complete")) if rule.category == "completeness" else rule
 
 # %% ../../nbs/quality/10_assess.ipynb #cc482cec
 def _flags(rules: Sequence[Rule], extra: Mapping[str, pl.Expr]) -> list[pl.Expr]:
@@ -134,20 +142,35 @@ def _with_vocabulary(part: pl.LazyFrame, names: Sequence[str], columns: Sequence
     return part.with_columns(lacking).with_columns(make(names))
 
 
-def _patterns(
-    part: pl.LazyFrame, plan: _Plan, columns: Sequence[str], repeated: Mapping[str, pl.Series], judged: pl.DataFrame | None
+def _answers(
+    part: pl.LazyFrame, plan: _Plan, columns: Sequence[str], repeated: Mapping[str, pl.Series], shown: bool
 ) -> pl.LazyFrame:
-    "One line for each series and pattern of answers."
-    if judged is not None:
-        part = part.join(judged.lazy(), on=["SOPClassUID", "shape"], how="left")
+    "The answers of each row, with what has to be gathered."
     again = {r.id: _hashed(r.repeated).is_in(repeated[r.id].implode()) for r in plan.row_rules if r.repeated}
-    rows = _with_vocabulary(part, plan.vocabulary, columns).select(
-        *_keys(), *_flags(plan.row_rules, again), *plan.extremes,
-        *[e.alias(name) for name, (_, e) in plan.sums.items()],
-        *([pl.col("instance_count").alias("_instances")] if "instance_count" in columns else [pl.lit(1, dtype=pl.Int64).alias("_instances")]),
+    names = [n for n in ("path", "SOPInstanceUID") if shown and n in columns]
+    count = pl.col("instance_count") if "instance_count" in columns else pl.lit(1, dtype=pl.Int64)
+    return _with_vocabulary(part, plan.vocabulary, columns).select(
+        *_keys(), *_flags(plan.row_rules, again), *plan.extremes, *[e.alias(name) for name, (_, e) in plan.sums.items()],
+        count.alias("_instances"), *names,
     )
-    words = [n for p in "AF" for n in words_of(len(plan.row_rules), p)]
-    return rows.group_by([*KEYS, *words]).agg(n=pl.len().cast(pl.Int64), **_gathered(plan, first=True))
+
+
+def _words(plan: _Plan) -> list[str]:
+    return [n for p in "AF" for n in words_of(len(plan.row_rules), p)]
+
+
+def _patterns(rows: pl.DataFrame, plan: _Plan) -> pl.DataFrame:
+    "One line for each series and pattern of answers."
+    return rows.lazy().group_by([*KEYS, *_words(plan)]).agg(n=pl.len().cast(pl.Int64), **_gathered(plan, first=True)).collect()
+
+
+def _keep(rows: pl.DataFrame, plan: _Plan, target: Path) -> None:
+    "Where the rows that fail something are, and what they fail, as bits."
+    fails = words_of(len(plan.row_rules), "F")
+    names = [n for n in (*KEYS, "SOPInstanceUID", "path") if n in rows.columns]
+    some = rows.filter(pl.any_horizontal([pl.col(w) != 0 for w in fails])) if fails else rows.clear()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    some.select(*names, *fails).write_parquet(target, compression="zstd")
 
 
 def _gathered(plan: _Plan, first: bool) -> dict[str, pl.Expr]:
@@ -160,8 +183,7 @@ def _gathered(plan: _Plan, first: bool) -> dict[str, pl.Expr]:
 
 def _merged(patterns: pl.DataFrame, plan: _Plan) -> pl.DataFrame:
     "Parts may share a series: lines of the same series and pattern become one."
-    words = [n for p in "AF" for n in words_of(len(plan.row_rules), p)]
-    return patterns.lazy().group_by([*KEYS, *words]).agg(pl.col("n").sum(), **_gathered(plan, first=False)).collect()
+    return patterns.lazy().group_by([*KEYS, *_words(plan)]).agg(pl.col("n").sum(), **_gathered(plan, first=False)).collect()
 
 # %% ../../nbs/quality/10_assess.ipynb #b5392a11
 def _hashed(values: Sequence[pl.Expr]) -> pl.Expr:

@@ -71,7 +71,7 @@ _MAKERS: dict[str, Callable[[pl.Expr, Attribute], pl.Expr]] = {
     "number": lambda c, a: values.number(c.str.split("\\").list.first() if a.vm != "1" else c),
     "day": lambda c, a: values.date(c),
     "time": lambda c, a: values.time(c),
-    "numbers": lambda c, a: values.split(c).list.eval(values.number(pl.element())),
+    "numbers": lambda c, a: c.str.split("\\").cast(pl.List(pl.Float64), strict=False),  # 4 times as fast as list.eval
     "words": lambda c, a: values.split(c),
     "valid": lambda c, a: values.is_valid(c, a.vr),
     "years": lambda c, a: values.age_in_years(c),

@@ -27,7 +27,7 @@ def _named(model: Model) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
         patient=owners, date=day, year=day.dt.year(), hour=pl.col("second") // 3600,
         facility=pl.Series([f.name for f in FACILITIES]).gather(model.studies["facility"]),
         station=pl.Series([m.station for m in MACHINES]).gather(model.studies["machine"]),
-        kind=pl.Series(_KIND).gather(model.studies["machine"]), exam=pl.Series([e.description for e in EXAMS]).gather(pl.col("exam")),
+        kind=pl.Series(_KIND).gather(model.studies["machine"]), exam=pl.Series([e.description for e in EXAMS]).gather(model.studies["exam"]),
         reader=pl.Series([name for name, _ in READERS]).gather(model.studies["reader"]),
     ).with_columns(modality=pl.col("kind").replace_strict({name: kind.modality for name, kind in KINDS.items()}, return_dtype=pl.String))
     series = pl.concat([studies[model.series["study"]], model.series.select("step", "repeat", "marked", "images")], how="horizontal")

@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['Change', 'LEVELS', 'LEDGER', 'File', 'open_files', 'closed', 'plant_value', 'puts', 'sets', 'drops', 'empties',
-           'some', 'Planter', 'modality', 'having', 'Expected', 'plant', 'Gardener', 'ledger_text']
+           'every', 'some', 'other_uid', 'rename', 'copy_of', 'own', 'Planter', 'modality', 'having', 'Expected',
+           'plant', 'Gardener', 'ledger_text']
 
 # %% ../../nbs/teach/10_plant.ipynb #3cde4071
 import csv
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO, StringIO
@@ -15,6 +17,8 @@ from typing import Any
 
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.config import disable_value_validation
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
 from ..standard.attributes import tag_of, vr_of
 from .hospital import Files
@@ -27,6 +31,8 @@ class File:
     path: str
     data: Dataset
     rewrite: list[Callable[[bytes], bytes]] = field(default_factory=list)  # changes of the bytes, after writing
+    touched: bool = False  # has a change been here: such files carry the finding
+    big_endian: bool = False  # write it in the retired big endian syntax
 
     def text(self, keyword: str) -> str:
         "A value as text, '' where the element is absent or empty."
@@ -43,7 +49,7 @@ def closed(file: File) -> tuple[str, bytes]:
     "The path and the bytes of a file: no value is judged, nothing is repaired."
     stream = BytesIO()
     with disable_value_validation():
-        dcmwrite(stream, file.data, enforce_file_format=False, implicit_vr=False, little_endian=True)
+        dcmwrite(stream, file.data, enforce_file_format=False, implicit_vr=False, little_endian=not file.big_endian)
     content = stream.getvalue()
     for step in file.rewrite:
         content = step(content)
@@ -55,13 +61,11 @@ Change = Callable[[list[File]], list[File]]
 
 def plant_value(file: File, keyword: str, text: str) -> None:
     "Put a text into an element byte by byte, whatever its VR would allow."
-    from pydicom.dataelem import RawDataElement
-    from pydicom.tag import Tag
-
     vr = vr_of(keyword)
     raw = text.encode("latin-1")
     raw += (b"\0" if vr == "UI" else b" ") * (len(raw) % 2)
     file.data[tag_of(keyword)] = RawDataElement(Tag(tag_of(keyword)), vr, len(raw), raw, 0, False, True)
+    file.touched = True
 
 
 def puts(**values: str) -> Change:
@@ -79,6 +83,7 @@ def sets(**values: Any) -> Change:
     def change(files: list[File]) -> list[File]:
         with disable_value_validation():
             for file in files:
+                file.touched = True
                 for keyword, value in values.items():
                     setattr(file.data, keyword, value)
         return files
@@ -89,6 +94,7 @@ def drops(*keywords: str) -> Change:
     "These elements are absent from every file of the entity."
     def change(files: list[File]) -> list[File]:
         for file in files:
+            file.touched = True
             for keyword in keywords:
                 file.data.pop(tag_of(keyword), None)
         return files
@@ -100,6 +106,15 @@ def empties(*keywords: str) -> Change:
     return puts(**dict.fromkeys(keywords, ""))
 
 
+def every(*changes: Change) -> Change:
+    "Several changes, one after the other."
+    def change(files: list[File]) -> list[File]:
+        for step in changes:
+            files = step(files)
+        return files
+    return change
+
+
 def some(change: Change, first: int = 1) -> Change:
     "The change befalls only the first files of the entity: for contradictions within it."
     def part(files: list[File]) -> list[File]:
@@ -107,6 +122,40 @@ def some(change: Change, first: int = 1) -> Change:
     return part
 
 # %% ../../nbs/teach/10_plant.ipynb #69de5ab1
+def other_uid(
+    uid: str,
+    root: str = "2.25.1",
+) -> str:  # always the same for the same one
+    "Another identifier under this root."
+    return root + str(int.from_bytes(hashlib.sha256(uid.encode()).digest()[:12], "big")).zfill(29)
+
+
+def rename(file: File, uid: str) -> None:
+    "Another SOP Instance UID, in the data set and in the file meta information."
+    plant_value(file, "SOPInstanceUID", uid)
+    with disable_value_validation():
+        file.data.file_meta.MediaStorageSOPInstanceUID = uid
+
+
+def copy_of(
+    file: File,
+    path: str,
+) -> File:  # untouched
+    "The same file once more, under another name."
+    return File(path, dcmread(BytesIO(closed(file)[1])))
+
+
+def own(function: Callable[[File], None]) -> Change:
+    "A change of every file of the entity by a function of one file."
+    def change(files: list[File]) -> list[File]:
+        for file in files:
+            file.touched = True
+            with disable_value_validation():
+                function(file)
+        return files
+    return change
+
+# %% ../../nbs/teach/10_plant.ipynb #0105ea4e
 LEVELS = ("instance", "series", "study", "patient", "source")
 
 
@@ -122,10 +171,11 @@ class Planter:
     where: Callable[[File], bool] = lambda file: True
     entity: str = ""              # which files the change gets: instance, series, study, patient; "": as level
     least: int = 1                # fewest files the entity must have
+    blank: tuple[str, ...] = ()   # identifiers that the finding does not have: its entity stands in several of them
     breaks: tuple[tuple[str, str, str], ...] = ()  # (check, level, attribute) of what goes wrong with it
     patients: int = 1             # how many patients it needs
     only: Callable[[list[File]], bool] = lambda files: True  # has the whole entity what it takes?
-    found: Callable[[File], bool] = lambda file: True        # which of the changed files carry the finding
+    found: Callable[[File], bool] = lambda file: True        # which of the touched files carry the finding
 
     @property
     def scope(self) -> str:
@@ -145,7 +195,7 @@ def having(*keywords: str) -> Callable[[File], bool]:
     "Files in which these elements have values."
     return lambda file: all(file.text(keyword) for keyword in keywords)
 
-# %% ../../nbs/teach/10_plant.ipynb #f70aadfd
+# %% ../../nbs/teach/10_plant.ipynb #da258ecf
 LEDGER = ("defect_id", "rule", "level", "patient", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "path", "attribute", "description")
 
 
@@ -167,15 +217,17 @@ class Expected:
 
 def _expected(planter: Planter, changed: Sequence[File]) -> Iterator[Expected]:
     "The findings that must follow, one for each entity on the level of each check."
+    carriers = [f for f in changed if f.touched]
     for rule, level, attribute in ((planter.id, planter.level, planter.attribute), *planter.breaks):
         seen = set()
-        for file in changed if rule != planter.id else filter(planter.found, changed):
+        for file in filter(planter.found, carriers) if rule == planter.id else carriers:
             depth = LEVELS.index(level)
             patient = "" if depth > 3 else file.text("PatientID")
             study = "" if depth > 2 else file.text("StudyInstanceUID")
             series = "" if depth > 1 else file.text("SeriesInstanceUID")
             instance, path = (file.text("SOPInstanceUID"), file.path) if depth == 0 else ("", "")
             line = Expected(planter.id, rule, level, patient, study, series, instance, path, attribute, planter.description)
+            line = replace(line, **dict.fromkeys(planter.blank, ""))
             if line not in seen:
                 seen.add(line)
                 yield line
@@ -185,6 +237,8 @@ def _entities(files: Sequence[File], planter: Planter) -> list[list[File]]:
     "The groups of files that the planter could change, in their order."
     if planter.scope == "patient":
         groups = [list(files)]
+    elif planter.scope == "instance":
+        groups = [[file] for file in files]
     else:
         by_key: dict[str, list[File]] = {}
         for file in files:
@@ -203,11 +257,9 @@ def plant(
     if not groups:
         return None
     chosen = groups[choice % len(groups)]
-    suited = [f for f in chosen if planter.where(f)]
-    others = [f for f in chosen if not planter.where(f)]
     ids = {id(f) for f in chosen}
-    changed = planter.change(suited)
-    return [f for f in files if id(f) not in ids] + others + changed, list(_expected(planter, changed))
+    changed = planter.change(sorted(chosen, key=lambda f: f.path))
+    return [f for f in files if id(f) not in ids] + changed, list(_expected(planter, changed))
 
 # %% ../../nbs/teach/10_plant.ipynb #bd536f1d
 class Gardener:
@@ -270,10 +322,8 @@ class Gardener:
 
 
 def _together(planter: Planter, files: list[File]) -> tuple[list[File], list[Expected]]:
-    suited = [f for f in files if planter.where(f)]
-    others = [f for f in files if not planter.where(f)]
-    changed = planter.change(suited)
-    return others + changed, list(_expected(planter, changed))
+    changed = planter.change(sorted(files, key=lambda f: f.path))
+    return changed, list(_expected(planter, changed))
 
 # %% ../../nbs/teach/10_plant.ipynb #482dd947
 def ledger_text(
@@ -283,5 +333,5 @@ def ledger_text(
     out = StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(LEDGER)
-    writer.writerows(sorted(tuple(getattr(line, name) for name in LEDGER) for line in ledger))
+    writer.writerows(sorted({tuple(getattr(line, name) for name in LEDGER) for line in ledger}))
     return out.getvalue()
