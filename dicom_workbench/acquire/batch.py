@@ -172,8 +172,7 @@ def _read(paths: Sequence[str | bytes], plan: Plan) -> tuple[pl.DataFrame, Shape
         size: int | None = None
         changed: int | None = None
         try:
-            found, info = walk(path, plan)
-            size, changed = info.st_size, info.st_mtime_ns
+            found, (size, changed) = walk(path, plan)
             columns.add(found)
             _, node, fault, complete = found
             shape = node.hash

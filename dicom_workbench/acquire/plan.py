@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
+from operator import itemgetter
 from struct import Struct, pack
 from typing import Any, Literal
 
@@ -114,7 +115,7 @@ class Plan:
         self.nodes = self.runs = 0
         self.items: dict[tuple[Any, ...], list[tuple[int, bytes | str]]] = {}  # sequences seen before
         self.lengths: dict[tuple[Any, ...], int | None] = {}  # image descriptions seen before
-        self.image = tuple(self.hidden[k] for k in _HIDDEN[2:])
+        self.image = itemgetter(*(self.hidden[k] for k in _HIDDEN[2:]))
 
     def syntax(self, uid: bytes) -> "tuple[Table, bool]":
         "How to walk a data set in this transfer syntax. Raises Odd for one that is not known."
@@ -127,19 +128,18 @@ class Plan:
 
     def expected(self, row: list[Any], little: bool) -> int | None:
         "The bytes that native Pixel Data must have, where they are known."
-        a, b, c, d, e, f = self.image
-        key = row[a], row[b], row[c], row[d], row[e], row[f], little
+        key = self.image(row), little
         try:
             return self.lengths[key]
         except KeyError:
             if len(self.lengths) > 50_000:
                 self.lengths.clear()
-            found = self.lengths[key] = _pixel_bytes(*key)
+            found = self.lengths[key] = _pixel_bytes(key[0], little)
             return found
 
 # %% ../../nbs/acquire/10_plan.ipynb #3d512993
-def _pixel_bytes(*image: Any) -> int | None:
-    rows, columns, samples, bits, frames, photometric, little = image
+def _pixel_bytes(image: tuple[Any, ...], little: bool) -> int | None:
+    rows, columns, samples, bits, frames, photometric = image
 
     def number(raw: bytes | None) -> int | None:
         return None if not raw or len(raw) != 2 else int.from_bytes(raw, "little" if little else "big")

@@ -147,7 +147,7 @@ def _answers(
 ) -> pl.LazyFrame:
     "The answers of each row, with what has to be gathered."
     again = {r.id: _hashed(r.repeated).is_in(repeated[r.id].implode()) for r in plan.row_rules if r.repeated}
-    names = [n for n in ("path", "SOPInstanceUID") if shown and n in columns]
+    names = [n for n in ("path", "SOPInstanceUID", "_pair") if shown and n in columns]
     count = pl.col("instance_count") if "instance_count" in columns else pl.lit(1, dtype=pl.Int64)
     return _with_vocabulary(part, plan.vocabulary, columns).select(
         *_keys(), *_flags(plan.row_rules, again), *plan.extremes, *[e.alias(name) for name, (_, e) in plan.sums.items()],
@@ -167,7 +167,7 @@ def _patterns(rows: pl.DataFrame, plan: _Plan) -> pl.DataFrame:
 def _keep(rows: pl.DataFrame, plan: _Plan, target: Path) -> None:
     "Where the rows that fail something are, and what they fail, as bits."
     fails = words_of(len(plan.row_rules), "F")
-    names = [n for n in (*KEYS, "SOPInstanceUID", "path") if n in rows.columns]
+    names = [n for n in (*KEYS, "SOPInstanceUID", "path", "_pair") if n in rows.columns]
     some = rows.filter(pl.any_horizontal([pl.col(w) != 0 for w in fails])) if fails else rows.clear()
     target.parent.mkdir(parents=True, exist_ok=True)
     some.select(*names, *fails).write_parquet(target, compression="zstd")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DEMANDS', 'NO_STUDY', 'IDENTITY', 'PERSON', 'PLACE', 'SLICES', 'GEOMETRY', 'CT_PHYSICS', 'MR_PHYSICS', 'DOSE',
-           'CHARSET', 'COUNTS', 'PLACEHOLDERS', 'RULES']
+           'CHARSET', 'COUNTS', 'PLACEHOLDERS', 'RULES', 'fillers']
 
 # %% ../../nbs/quality/20_completeness.ipynb #3272af78
 import csv
@@ -158,7 +158,10 @@ COUNTS = (
 )
 
 # %% ../../nbs/quality/20_completeness.ipynb #75bd3e5e
-def _fillers(kind: str) -> list[str]:
+def fillers(
+    kind: str,  # text, date or age
+) -> list[str]:
+    "Values that stand where there is none."
     text = files("dicom_workbench.quality").joinpath("placeholders.csv").read_text(encoding="utf-8")
     return [row["value"] for row in csv.DictReader(text.splitlines()) if row["kind"] == kind]
 
@@ -168,7 +171,7 @@ def _placeholder(name: str, level: str) -> Rule:
     bare = given(name).str.strip_chars(" ^=").str.to_uppercase()
     return Rule(
         f"AMB-PLACEHOLDER-{name}", f"{name_of(name)} is a filler, not a value", "completeness", "ambiguity", level, "warning",
-        applies=given(name).is_not_null(), fails=bare.is_in(_fillers(kind)),
+        applies=given(name).is_not_null(), fails=bare.is_in(fillers(kind)),
         reference="table placeholders.csv of this project", attribute=name,
     )
 

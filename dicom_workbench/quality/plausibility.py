@@ -48,12 +48,12 @@ PERSON = (
         reference="PS3.3 C.7.2.2; the oldest person known lived 122 years", attribute="PatientAge",
     ),
     Rule(
-        "PLA-WEIGHT", "Weight that no patient has: grams or pounds?", "plausibility.atemporal", "ambiguity", "study", "warning",
+        "PLA-WEIGHT", "Weight that no patient has (zero, grams?)", "plausibility.atemporal", "ambiguity", "study", "warning",
         applies=judged("PatientWeight"), fails=outside("PatientWeight"),
         reference="PS3.3 C.7.2.2 (kilograms); plausible_ranges.csv", attribute="PatientWeight",
     ),
     Rule(
-        "PLA-SIZE", "Size that no patient has: centimetres?", "plausibility.atemporal", "ambiguity", "study", "warning",
+        "PLA-SIZE", "Size that no patient has (zero, centimetres?)", "plausibility.atemporal", "ambiguity", "study", "warning",
         applies=judged("PatientSize"), fails=outside("PatientSize"),
         reference="PS3.3 C.7.2.2 (metres); plausible_ranges.csv", attribute="PatientSize",
     ),
@@ -96,7 +96,7 @@ _ROUNDING = 0.5 + 0.5 * (number("ExposureTime") + number("XRayTubeCurrent")) / 1
 
 MACHINE = (
     Rule(
-        "PLA-KVP", "Tube voltage that this kind of machine does not have", "plausibility.atemporal", "ambiguity", "instance", "warning",
+        "PLA-KVP", "Tube voltage that this kind of machine does not have (zero?)", "plausibility.atemporal", "ambiguity", "instance", "warning",
         applies=judged("KVP"), fails=outside("KVP"),
         reference="PS3.3 C.8.2.1, C.8.7.2 (kV); plausible_ranges.csv", attribute="KVP",
     ),
@@ -142,7 +142,7 @@ MR_AND_PT = (
         reference="PS3.3 C.8.3.1 (degrees); plausible_ranges.csv", attribute="FlipAngle",
     ),
     Rule(
-        "PLA-FIELD", "Field strength that no magnet has: gauss?", "plausibility.atemporal", "ambiguity", "instance", "info",
+        "PLA-FIELD", "Field strength that no magnet has (gauss?)", "plausibility.atemporal", "ambiguity", "instance", "info",
         applies=judged("MagneticFieldStrength"), fails=outside("MagneticFieldStrength"),
         reference="PS3.3 C.8.3.1 (tesla); plausible_ranges.csv", attribute="MagneticFieldStrength",
     ),

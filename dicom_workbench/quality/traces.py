@@ -20,8 +20,9 @@ IMAGE = (
     Rule(
         "FRD-DERIVED-ORIG", "Called original, described as derived", "provenance", "deception", "instance", "warning",
         applies=given("ImageType").str.starts_with("ORIGINAL"),
-        fails=given("ImageType").str.contains(r"\\(?:MIP|MINIP|MPR|REFORMATTED|SCREEN SAVE|SCREENSAVE|PROJECTION IMAGE|VOLUME RENDERED|SUBTRACTION|AVERAGE|MEAN)")
-        | (given("DerivationDescription").is_not_null() & given("TransferSyntaxUID").is_in(_PLAIN)),
+        fails=given("ImageType").str.contains(r"\\(?:MIP|MINIP|MPR|REFORMATTED|SCREEN ?SAVE|VOLUME RENDERED)(?:\\|$)")
+        | (given("DerivationDescription").is_not_null() & given("TransferSyntaxUID").is_in(_PLAIN)
+           & ~given("DerivationDescription").str.contains("(?i)compress|jpeg") & ~given("Modality").is_in(["CR", "DX", "MG"])),
         reference="PS3.3 C.7.6.1.1.2 (Image Type); C.12.4 (Derivation Description)", attribute="ImageType",
     ),
     Rule(
@@ -41,7 +42,7 @@ IMAGE = (
 # %% ../../nbs/quality/26_traces.ipynb #310b2304
 _PEOPLE = ("ReferringPhysicianName", "RequestingPhysician", "PerformingPhysicianName", "OperatorsName", "NameOfPhysiciansReadingStudy")
 _FULL_NAME = r"^[^\^]*\p{L}{2,}[^\^]*\^[^\^]*\p{L}{2,}"
-_FILLER = r"(?i)anon|de-?ident|remov|dummy|test|phantom|none|unknown|xxx"
+_FILLER = r"(?i)anon|de-?ident|remov|dummy|test|phantom|none|unknown|xxx|\bdoe\b"
 
 
 def _a_name(name: str) -> pl.Expr:

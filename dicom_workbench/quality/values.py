@@ -19,11 +19,12 @@ from ..standard.words import name_of
 
 # %% ../../nbs/quality/21_values.ipynb #39e97136
 def _syntax(
-    family: str, name: str, severity: str, what: str, fails: pl.Expr, level: str = "instance", reference: str = "", veracity: str = "inconsistency"
+    family: str, name: str, severity: str, what: str, fails: pl.Expr, level: str = "instance", reference: str = "", veracity: str = "inconsistency",
+    alone: bool = False,  # the only rule of its family: then the family is its id
 ) -> Rule:
     "A rule about one attribute where it has a value."
     vr = attribute(name).vr
-    return Rule(f"{family}-{name}", f"{name_of(name)} {what}", "conformance.value", veracity, level, severity,
+    return Rule(family if alone else f"{family}-{name}", f"{name_of(name)} {what}", "conformance.value", veracity, level, severity,
                 applies=given(name).is_not_null(), fails=fails, reference=reference or f"PS3.5 6.2 ({vr})", attribute=name)
 
 
@@ -39,11 +40,11 @@ def _old_date(name: str) -> pl.Expr:
 MOMENTS = (
     *(_syntax("VAL-DA", name, "error", "is no day of the calendar", day(name).is_null()) for name in _DATES),
     *(_syntax("VAL-TM", name, "warning", "is no time of the day", ~valid(name)) for name in _TIMES),
-    _syntax("VAL-DT", "AcquisitionDateTime", "warning", "is no date with time", ~valid("AcquisitionDateTime")),
+    _syntax("VAL-DT", "AcquisitionDateTime", "warning", "is no date with time", ~valid("AcquisitionDateTime"), alone=True),
     Rule("VAL-DA-OLD", "A date in the retired form with dots", "conformance.value", "inconsistency", "instance", "info",
          applies=pl.any_horizontal(given(name).is_not_null() for name in _DATES), fails=pl.any_horizontal(_old_date(name) for name in _DATES),
          reference="PS3.5 6.2 (DA, note on ACR-NEMA 300)", attribute="StudyDate"),
-    _syntax("VAL-AS", "PatientAge", "warning", "is no age such as 034Y", ~valid("PatientAge")),
+    _syntax("VAL-AS", "PatientAge", "warning", "is no age such as 034Y", ~valid("PatientAge"), alone=True),
 )
 
 # %% ../../nbs/quality/21_values.ipynb #bc466ad2

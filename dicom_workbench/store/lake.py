@@ -82,6 +82,8 @@ TABLES: dict[str, dict[str, Any]] = {  # table -> the columns it begins with; fu
     "series": {"source_id": FRAME["source_id"], "run_id": FRAME["run_id"], "parser": FRAME["parser"], "instance_count": pl.Int64()}
     | dict.fromkeys(("IssuerOfPatientID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "StudyDate"), pl.String()),
     "shapes": {"source_id": FRAME["source_id"], **SHAPES},
+    "scores": {"source_id": FRAME["source_id"]},    # their columns are those of the room quality
+    "findings": {"source_id": FRAME["source_id"]},
 }
 KEYS = {"instances": "path", "series": "SeriesInstanceUID"}  # what a source's rows are sorted by
 FOREVER = "interval 36500 days"

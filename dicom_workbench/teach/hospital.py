@@ -130,17 +130,23 @@ def write_hospital(
     seed: int = 1,
     change: Callable[[Files], Files] | None = None,       # applied to each patient's files before they are written
     progress: Callable[[int, int], None] | None = None,  # called with (patients done, patients in all)
+    last: Callable[[], Files] | None = None,             # gives what change has kept back until the end
 ) -> int:  # files written
     "The hospital as DICOM files. Raises UsageError for a folder that has files already."
-    target, written, made = _empty(folder), 0, set[str]()
+    target, written = _empty(folder), 0
     for done, files in enumerate(patient_files(patients, seed), 1):
-        for path, content in change(files) if change else files:
-            place = target / path
-            if (parent := str(place.parent)) not in made:
-                made.add(parent)
-                place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(content)
-            written += 1
+        written += _write(target, change(files) if change else files)
         if progress:
             progress(done, patients)
-    return written
+    return written + (_write(target, last()) if last else 0)
+
+
+def _write(target: Path, files: Files) -> int:
+    made = set[Path]()
+    for path, content in files:
+        place = target / path
+        if place.parent not in made:
+            made.add(place.parent)
+            place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+    return len(files)

@@ -13,7 +13,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from .draw import Keys, Real, Whole, bell, between, pick, uniform
+from .draw import Flags, Keys, Real, Whole, bell, between, pick, uniform
 from dicom_workbench.teach.setting import (
     CLASSES, END, EXAMS, FACILITIES, MACHINES, NAMES, READERS, REFERRERS, START, STEPS,
 )
@@ -95,7 +95,7 @@ def _choose_machine(seed: int, key: Keys, facility: Whole, day: Whole, room: Who
     return pick(seed, key, "machine", weights)
 
 # %% ../../nbs/teach/02_model.ipynb #c2152190
-def _choose_exam(seed: int, key: Keys, room: Whole, machine: Whole, female: Real, years: Real) -> Whole:
+def _choose_exam(seed: int, key: Keys, room: Whole, machine: Whole, female: Flags, years: Real) -> Whole:
     "Number in EXAMS that suits room, sex and age; -1 where none does."
     bedside = np.array([m.bedside for m in MACHINES])[machine]
     columns = []
@@ -140,7 +140,7 @@ def draw_studies(seed: int, patients: pl.DataFrame) -> pl.DataFrame:
     })
 
 
-def _in_outage(facility: Whole, day: Whole) -> Real:
+def _in_outage(facility: Whole, day: Whole) -> Flags:
     lost = np.zeros(len(day), dtype=bool)
     for number, place in enumerate(FACILITIES):
         if place.outage:
@@ -186,7 +186,7 @@ def draw_series(seed: int, studies: pl.DataFrame) -> pl.DataFrame:
     })
 
 
-def _cut(keep: Real, rows: Whole, key: Keys) -> tuple[Whole, Keys]:
+def _cut(keep: Flags, rows: Whole, key: Keys) -> tuple[Whole, Keys]:
     return rows[keep], key[keep]
 
 # %% ../../nbs/teach/02_model.ipynb #f908904b

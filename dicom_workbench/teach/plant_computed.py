@@ -40,6 +40,11 @@ def _twice_as_far(file: File) -> None:
     plant_value(file, "SpacingBetweenSlices", f"{float(file.data.SpacingBetweenSlices) * 2:.1f}")
 
 
+def _too_bright(file: File) -> None:
+    file.data.add_new("SmallestImagePixelValue", "US", 0)
+    file.data.add_new("LargestImagePixelValue", "US", 5000)
+
+
 def _compressed(file: File) -> None:
     "A JPEG that says of itself that nothing was lost."
     file.data.PixelData = encapsulate([b"\xff\xd8\xff\xd9"])
@@ -66,6 +71,6 @@ COMPUTED = (
     Planter("CPU-LOSSY", "instance", "JPEG compressed, and says that nothing was lost", own(_compressed), "LossyImageCompression", modality("RG")),
     Planter("CPU-WINDOW", "instance", "A window of width zero", puts(WindowWidth="0"), "WindowWidth", RADIOGRAPH),
     Planter("CPU-WINDOW", "instance", "Two centres and one width", puts(WindowCenter="1024\\2048"), "WindowCenter", RADIOGRAPH),
-    Planter("CPU-SMALLBITS", "instance", "A largest pixel value beyond 12 bits", sets(SmallestImagePixelValue=0, LargestImagePixelValue=5000),
+    Planter("CPU-SMALLBITS", "instance", "A largest pixel value beyond 12 bits", own(_too_bright),
             "LargestImagePixelValue", RADIOGRAPH),
 )
