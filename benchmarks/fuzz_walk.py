@@ -1,10 +1,10 @@
 """How often does the walk say something else than pydicom about a damaged file, without a word?
 
-    python benchmarks/fuzz_walk.py [FOLDER ...] [--seconds 60] [--seed 1] [--show]
+    python benchmarks/fuzz_walk.py [FOLDER ...] [--seconds 60] [--seed 1] [--show] [--plain]
 
 Mutants of real headers (default: the files of pydicom and pydicom-data) are read by the walk and by the reference.
 A difference is *silent* where the walk itself gave the row (parser scan), with status ok and complete, and a cell or the
-status differs from pydicom's. Exceptions and hangs are counted too. Values are never printed, only column names.
+status differs from pydicom's. The walk has learned the runs of the whole files before (--plain: it has not). Exceptions and hangs are counted too. Values are never printed, only column names.
 """
 
 import argparse
@@ -69,6 +69,7 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--kinds", default="flip1,flip4,length,cut,insert,delete")
     arguments.add_argument("--show", action="store_true", help="file, columns of each difference")
+    arguments.add_argument("--plain", action="store_true", help="without learned runs")
     options = arguments.parse_args()
     folders = options.folders
     if not folders:
@@ -82,6 +83,11 @@ def main() -> None:
         p for folder in folders for p in folder.rglob("*") if p.is_file() and 1000 < p.stat().st_size < 400_000
     )
     files = [p for p in files if p.read_bytes()[128:132] == b"DICM"]
+    if options.plain:
+        plan.learns = False
+    for p in files:
+        read_batch([str(p)] * 7, plan)
+    print(f"{len(files)} files, {plan.runs} runs learned")
     counts: Counter[tuple[str, str]] = Counter()
     slowest, end = 0.0, time.monotonic() + options.seconds
     with tempfile.TemporaryDirectory() as folder:

@@ -35,9 +35,13 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc", ".md", ".csv"))
 
 
-def differences(paths: list[Path], attributes: list[str] | None = None) -> list[tuple[str, str]]:
+def differences(paths: list[Path], attributes: list[str] | None = None, learned: bool = False) -> list[tuple[str, str]]:
     """(file, column) of every cell in which the walk and pydicom disagree, frame columns included."""
     plan = compile_plan(attributes)
+    if learned:
+        for path in paths:
+            read_batch([str(path)] * 7, plan)
+        assert plan.runs
     table, shapes = read_batch([str(p) for p in paths], plan)
     found = []
     for path, row in zip(paths, table.iter_rows(named=True), strict=True):
@@ -100,6 +104,10 @@ def test_all_bundled_files_are_read_as_pydicom_reads_them() -> None:
     assert differences(paths) == []
 
 
+def test_all_bundled_files_are_read_as_pydicom_reads_them_once_their_runs_are_learned() -> None:
+    assert differences(files_below(PYDICOM), learned=True) == []
+
+
 def test_pydicom_data_is_read_as_pydicom_reads_it() -> None:
     data_store = pytest.importorskip("data_store", reason="pydicom-data is not installed")
     assert differences(files_below(Path(data_store.__file__).parent / "data")) == []
@@ -110,6 +118,7 @@ def test_real_files_of_46_manufacturers_are_read_as_pydicom_reads_them() -> None
     if not SHARED.is_dir():
         pytest.skip("no shared/data/real")
     assert differences(files_below(SHARED)) == []
+    assert differences(files_below(SHARED), learned=True) == []
 
 
 @pytest.mark.parametrize("attributes", [["PatientID"], ["Rows"], ["TransferSyntaxUID"], ["ViewCodeSequence_CodeMeaning"],

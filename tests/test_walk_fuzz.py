@@ -18,6 +18,18 @@ BASES = [(FILES / name).read_bytes() for name in (
     "CT_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm", "JPEG2000.dcm", "test-SR.dcm", "image_dfl.dcm",
     "rtplan.dcm", "examples_jpeg2k.dcm", "nested_priv_SQ.dcm")]
 PLAN = compile_plan()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def the_runs_of_the_whole_files_are_known(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The dangerous case: a mutant that is nearly what the walk has learned."""
+    path = tmp_path_factory.mktemp("bases") / "base.dcm"
+    for content in BASES:
+        path.write_bytes(content)
+        read_batch([str(path)] * 30, PLAN)
+    assert PLAN.runs >= len(BASES)
+
+
 FUZZ = settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 

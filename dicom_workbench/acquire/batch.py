@@ -22,7 +22,8 @@ from .reference import text_of as decode_value
 from .row import FRAME, Header
 from .items import number_text
 from .plan import NUMBERS, Odd, Plan, Refused, compile_plan, family
-from .walk import Found, walk
+from .heads import PROBED, Heads
+from .walk import Found, Known, walk
 
 # %% ../../nbs/acquire/13_batch.ipynb #4c4ea055
 @lru_cache(maxsize=1024)
@@ -50,6 +51,8 @@ class _Columns:
         self.families = [family(vr) for vr in plan.vrs[:self.width]]
         self.number_slots = [i for i, f in enumerate(self.families) if f in NUMBERS or f == "AT"]
         self.charset = plan.hidden["SpecificCharacterSet"]
+        plan.texts = plan.texts or [_Texts(vr) for vr in plan.vrs[:self.width]]
+        self.known: list[_Texts] = plan.texts
         self.rows: list[list[Any]] = []
         self.headers: dict[int, Header] = {}  # row -> what pydicom has read
 
@@ -81,21 +84,28 @@ class _Columns:
         several: dict[str, str] = {}
         for slot, name in enumerate(self.plan.columns):
             values, kind = columns[slot], self.families[slot]
-            if kind in NUMBERS or kind == "AT":
-                known = _Numbers(self.plan.vrs[slot])
-                texts.append(pl.Series(name, [known[v] for v in values], dtype=pl.String))
-                continue
-            every = b"".join(filter(None, values))
-            if not every and values.count(None) == height:
+            if not any(values) and values.count(None) == height:
                 texts.append(nothing.alias(name))
                 continue
+            if kind in NUMBERS or kind == "AT":
+                known = _Numbers(self.plan.vrs[slot])
+                texts.append(pl.Series(name, list(map(known.__getitem__, values)), dtype=pl.String))
+                continue
+            if not _all_differ(values):
+                try:
+                    texts.append(pl.Series(name, list(map(self.known[slot].__getitem__, values)), dtype=pl.String))
+                    continue
+                except Odd:  # not plain ASCII
+                    pass
+            every = b"".join(filter(None, values))
             if every.isascii() and b"\x1b" not in every:
                 texts.append(pl.Series(name, values, dtype=pl.Binary).cast(pl.String))
             else:
                 texts.append(pl.Series(name, [self.value(i, v, slot) for i, v in enumerate(values)], dtype=pl.String))
-            text = pl.col(name).str
-            padded.append(text.strip_chars(" \0") if kind == "trimmed" else text.strip_chars_end(" \0"))
-            if any(mark in every for mark in _MARKS.get(kind, ())):
+            if b" " in every or b"\0" in every:
+                text = pl.col(name).str
+                padded.append(text.strip_chars(" \0") if kind == "trimmed" else text.strip_chars_end(" \0"))
+            if (b"\\" in every or b"=" in every) and any(mark in every for mark in _MARKS.get(kind, ())):
                 several[name] = kind
         return self.as_read(_several(pl.DataFrame(texts).with_columns(padded), several))
 
@@ -115,9 +125,40 @@ class _Columns:
             return None
         if i in self.headers or (value.isascii() and b"\x1b" not in value):
             return value.decode()
-        return decode_value(value, self.plan.vrs[slot], _encodings(self.rows[i][self.charset]), True)
+        return _foreign(value, self.plan.vrs[slot], self.rows[i][self.charset])
 
 # %% ../../nbs/acquire/13_batch.ipynb #d9edbff7
+_MOST_TEXTS = 20_000  # of each column
+
+
+class _Texts(dict[bytes | None, str | None]):
+    "Most values come back in file after file, too: bytes -> text. Raises Odd for what is not plain ASCII."
+
+    def __init__(self, vr: str) -> None:
+        super().__init__({None: None})
+        self.vr = vr
+
+    def __missing__(self, raw: bytes) -> str:
+        if not raw.isascii() or b"\x1b" in raw:
+            raise Odd
+        if len(self) > _MOST_TEXTS:
+            self.clear()
+            self[None] = None
+        found = self[raw] = decode_value(raw, self.vr, ["utf8"], True)
+        return found
+
+
+def _all_differ(values: Sequence[bytes | None]) -> bool:
+    "Nearly, as far as a sample tells: then remembering them is no gain."
+    sample = values[::max(1, len(values) // 64)]
+    return 2 * len(set(sample)) > len(sample) + 8
+
+
+@lru_cache(maxsize=20_000)
+def _foreign(value: bytes, vr: str, charset: bytes | None) -> str:
+    return decode_value(value, vr, _encodings(charset), True)
+
+
 class _Numbers(dict[Any, str | None]):
     "The same few numbers come back in file after file: bytes -> decimal text."
 
@@ -149,6 +190,8 @@ def _name(text: str | None) -> str | None:
 def read_batch(
     paths: Sequence[str | bytes],   # files
     plan: Plan | None = None,       # compile_plan of what is wanted; None: all columns
+    known: Sequence[Known | None] = (),  # size and time of each file where a listing has said them; (): files are asked
+    threads: int | None = None,     # that fetch the heads of files; 0: none; None: some, where the disk turns out slow
 ) -> tuple[pl.DataFrame, Shapes]:   # a row a file, in this order; shape -> (tag, has it no value?)
     """The headers of many files: file_size, mtime_ns, status, reason, parser, complete, shape and the attributes.
 
@@ -159,42 +202,51 @@ def read_batch(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's may quote values
-            return _read(paths, plan)
+            return _read(paths, plan, known or [None] * len(paths), threads)
     finally:
         if collecting:
             gc.enable()
 
 
-def _read(paths: Sequence[str | bytes], plan: Plan) -> tuple[pl.DataFrame, Shapes]:
+def _read(
+    paths: Sequence[str | bytes], plan: Plan, known: Sequence[Known | None], threads: int | None
+) -> tuple[pl.DataFrame, Shapes]:
     columns, shapes = _Columns(plan), Shapes()
-    facts: list[tuple[int | None, int | None, str, str | None, str | None, bool, int | None]] = []
-    for path in paths:
-        size: int | None = None
-        changed: int | None = None
-        try:
-            found, (size, changed) = walk(path, plan)
-            columns.add(found)
-            _, node, fault, complete = found
-            shape = node.hash
-            if shape is None or shape not in shapes:
-                shape = node.shape()
-                shapes[shape] = node.tags()
-            facts.append((size, changed, "ok" if is_whole(fault) else "truncated", fault or None, "scan", complete, shape))
-            continue
-        except Refused as limit:
-            header = Header("refused", str(limit))
-        except OSError as error:
-            header = Header("unreadable", (error.strerror or type(error).__name__).lower())
-        except (Odd, ValueError, LookupError):
-            header = _by_pydicom(path, plan)
-        if size is None:
-            size, changed = _stat(path)
-        columns.add_header(header)
-        facts.append((size, changed, header.status, header.reason, header.parser, header.complete, header.shape))
-        if header.shape is not None:
-            shapes[header.shape] = header.tags
+    facts: list[tuple[Any, ...]] = []
+    fetch = Heads(paths, threads)
+    try:
+        for n, (path, listed) in enumerate(zip(paths, known, strict=True)):
+            size: int | None = None
+            changed: int | None = None
+            try:
+                helped = fetch.ahead or n < PROBED
+                found, (size, changed) = fetch.walk(n, plan, listed) if helped else walk(path, plan, listed)
+                columns.add(found)
+                _, node, fault, complete = found
+                shape = node.hash
+                if shape is None or shape not in shapes:
+                    shape = node.shape()
+                    shapes[shape] = node.tags()
+                status = "ok" if not fault or is_whole(fault) else "truncated"
+                facts.append((size, changed, status, fault or None, "scan", complete, shape))
+                continue
+            except Refused as limit:
+                header = Header("refused", str(limit))
+            except OSError as error:
+                header = Header("unreadable", (error.strerror or type(error).__name__).lower())
+            except (Odd, ValueError, LookupError):
+                header = _by_pydicom(path, plan)
+            if size is None:
+                size, changed = _stat(path)
+            columns.add_header(header)
+            facts.append((size, changed, header.status, header.reason, header.parser, header.complete, header.shape))
+            if header.shape is not None:
+                shapes[header.shape] = header.tags
+    finally:
+        fetch.close()
     names = [name for name in FRAME if name not in ("source_id", "path", "run_id")]
-    frame = pl.DataFrame(facts, schema={name: FRAME[name] for name in names}, orient="row")
+    each = list(zip(*facts, strict=True)) or [()] * len(names)
+    frame = pl.DataFrame([pl.Series(n, values, dtype=FRAME[n]) for n, values in zip(names, each, strict=True)])
     return pl.concat([frame, columns.frame()], how="horizontal"), shapes
 
 

@@ -113,6 +113,7 @@ class Plan:
         self.width = len(self.vrs)
         self.syntaxes: dict[bytes, tuple[Table, bool]] = {}  # transfer syntax UID -> how to walk; is it deflated?
         self.nodes = self.runs = 0
+        self.texts: list[Any] = []  # of each slot: raw values seen before, and their text
         self.items: dict[tuple[Any, ...], list[tuple[int, bytes | str]]] = {}  # sequences seen before
         self.lengths: dict[tuple[Any, ...], int | None] = {}  # image descriptions seen before
         self.image = itemgetter(*(self.hidden[k] for k in _HIDDEN[2:]))

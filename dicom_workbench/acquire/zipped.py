@@ -48,6 +48,7 @@ def name_fault(
 # %% ../../nbs/acquire/15_zipped.ipynb #8c84a032
 _RECORD = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
+_LONGEST = 46 + 3 * 65535  # bytes of a record
 
 
 @dataclass(slots=True)
@@ -99,18 +100,21 @@ def _directory(file: BinaryIO, size: int) -> tuple[int, int, int, int] | None:
 
 
 def _records(file: BinaryIO, at: int, length: int) -> Iterator[_Record]:
-    end = at + length
-    while at < end:
-        file.seek(at)  # members are read in between
-        head = file.read(46)
-        if len(head) < 46 or head[:4] != b"PK\1\2":
+    buf, p = b"", 0
+    while length or p < len(buf):
+        if length and len(buf) - p < _LONGEST:
+            file.seek(at)  # members are read in between
+            more = file.read(min(length, 1 << 20))
+            buf, p, at = buf[p:] + more, 0, at + len(more)
+            length = length - len(more) if more else 0
+        if len(buf) - p < 46 or buf[p:p + 4] != b"PK\1\2":
             raise Fault("damaged", "the directory of the zip is broken")
-        _, made, _, flags, method, _, _, _, packed, size, n, extra, comment, _, _, attributes, offset = _RECORD.unpack(head)
-        rest = file.read(n + extra + comment)
+        _, made, _, flags, method, _, _, _, packed, size, n, extra, comment, _, _, attributes, offset = _RECORD.unpack_from(buf, p)
+        p += 46
         if 0xFFFFFFFF in (packed, size, offset):
-            packed, size, offset = _wide(rest[n:n + extra], packed, size, offset)
-        at += 46 + n + extra + comment
-        yield _Record(rest[:n], made >> 8, flags, method, packed, size, offset, attributes)
+            packed, size, offset = _wide(buf[p + n:p + n + extra], packed, size, offset)
+        yield _Record(buf[p:p + n], made >> 8, flags, method, packed, size, offset, attributes)
+        p += n + extra + comment
 
 
 def _wide(extra: bytes, packed: int, size: int, offset: int) -> tuple[int, int, int]:

@@ -146,7 +146,7 @@ def _answers(
     part: pl.LazyFrame, plan: _Plan, columns: Sequence[str], repeated: Mapping[str, pl.Series], shown: bool
 ) -> pl.LazyFrame:
     "The answers of each row, with what has to be gathered."
-    again = {r.id: _hashed(r.repeated).is_in(repeated[r.id].implode()) for r in plan.row_rules if r.repeated}
+    again = {r.id: _hashed(r.repeated).is_in(repeated[r.id].implode()) if len(repeated[r.id]) else pl.lit(False) for r in plan.row_rules if r.repeated}
     names = [n for n in ("path", "SOPInstanceUID", "_pair") if shown and n in columns]
     count = pl.col("instance_count") if "instance_count" in columns else pl.lit(1, dtype=pl.Int64)
     return _with_vocabulary(part, plan.vocabulary, columns).select(

@@ -8,7 +8,8 @@ __all__ = ['IMAGE', 'DEIDENTIFICATION', 'UIDS', 'NUMBERS', 'FILES', 'RULES', 'ro
 # %% ../../nbs/quality/26_traces.ipynb #2f8048e9
 import polars as pl
 
-from .relational import plain_name, read_table
+from .plausibility import ACQUIRED
+from .relational import read_table
 from .rule import Rule, given, number, total
 
 # %% ../../nbs/quality/26_traces.ipynb #bac9d4ab
@@ -41,12 +42,12 @@ IMAGE = (
 
 # %% ../../nbs/quality/26_traces.ipynb #310b2304
 _PEOPLE = ("ReferringPhysicianName", "RequestingPhysician", "PerformingPhysicianName", "OperatorsName", "NameOfPhysiciansReadingStudy")
-_FULL_NAME = r"^[^\^]*\p{L}{2,}[^\^]*\^[^\^]*\p{L}{2,}"
+_FULL_NAME = r"\p{L}{2}[^\^|]*\^[^\^|]*\p{L}{2}"
 _FILLER = r"(?i)anon|de-?ident|remov|dummy|test|phantom|none|unknown|xxx|\bdoe\b"
 
 
-def _a_name(name: str) -> pl.Expr:
-    return (given(name).str.contains(_FULL_NAME) & ~given(name).str.contains(_FILLER)).fill_null(False)
+def _a_name(value: pl.Expr) -> pl.Expr:
+    return (value.str.contains(_FULL_NAME) & ~value.str.contains(_FILLER)).fill_null(False)
 
 
 DEIDENTIFICATION = (
@@ -59,7 +60,8 @@ DEIDENTIFICATION = (
     Rule(
         "FRD-DEID-CLAIM", "Called de-identified, with the names of people in it", "provenance", "deception", "instance", "error",
         applies=_DEIDENTIFIED,
-        fails=pl.any_horizontal(*(_a_name(name) for name in _PEOPLE), _a_name("PatientName"), given("OtherPatientIDs").is_not_null()),
+        fails=_a_name(pl.concat_str([given(name) for name in _PEOPLE], separator="|", ignore_nulls=True)) | _a_name(given("PatientName"))
+        | given("OtherPatientIDs").is_not_null(),
         reference="PS3.15 E.1 and table E.1-1", attribute="PatientIdentityRemoved",
     ),
 )
@@ -67,11 +69,10 @@ DEIDENTIFICATION = (
 # %% ../../nbs/quality/26_traces.ipynb #a005e0ca
 _MAKERS = [(row["pattern"], row["roots"].split()) for row in read_table("makers.csv")]
 _MAKER = given("Manufacturer").str.to_uppercase()
-_UID = given("SOPInstanceUID")
 
 
 def _under(roots: list[str]) -> pl.Expr:
-    return pl.any_horizontal(_UID.str.starts_with(f"{root}.") for root in roots)
+    return pl.any_horizontal(given("SeriesInstanceUID").str.starts_with(f"{root}.") for root in roots)
 
 
 def _root(uid: pl.Expr) -> pl.Expr:
@@ -81,16 +82,15 @@ def _root(uid: pl.Expr) -> pl.Expr:
 
 UIDS = (
     Rule(
-        "FRD-UID-MAKER", "Original image under a UID that its maker did not issue", "provenance", "deception", "instance", "info",
-        applies=given("ImageType").str.starts_with("ORIGINAL") & ~_DEIDENTIFIED & _UID.is_not_null()
-        & _MAKER.str.contains("|".join(f"(?:{pattern})" for pattern, _ in _MAKERS)),
+        "FRD-UID-MAKER", "Acquired series under a UID that the machine's maker did not issue", "provenance", "deception", "series", "info",
+        applies=given("Modality").is_in(ACQUIRED) & ~_DEIDENTIFIED & _MAKER.str.contains("|".join(f"(?:{pattern})" for pattern, _ in _MAKERS)),
         fails=~pl.any_horizontal(_MAKER.str.contains(pattern) & _under(roots) for pattern, roots in _MAKERS),
-        reference="PS3.5 9.1 and Annex B; makers.csv", attribute="SOPInstanceUID",
+        reference="PS3.5 9.1 and Annex B; makers.csv", attribute="SeriesInstanceUID",
     ),
     Rule(
         "FRD-UID-ROOT-MIX", "UIDs of several issuers in one series", "provenance", "deception", "series", "info",
         applies=total("first_root").is_not_null(), fails=total("first_root") != total("last_root"),
-        gather={"first_root": ("min", _root(_UID)), "last_root": ("max", _root(_UID))},
+        gather={"first_root": ("min", _root(pl.col("SOPInstanceUID"))), "last_root": ("max", _root(pl.col("SOPInstanceUID")))},
         reference="PS3.5 9.1 and Annex B", attribute="SOPInstanceUID",
     ),
     Rule(
@@ -120,7 +120,7 @@ def round_numbers(
 
 
 _DOSE, _WEIGHT = round_numbers(number("CTDIvol"), 0.1), round_numbers(number("PatientWeight"), 1)
-_PLACE = ("AcquisitionDate", "AcquisitionTime", "ImagePositionPatient", "ImageOrientationPatient")
+_PLACE = tuple(pl.col(name) for name in ("AcquisitionDate", "AcquisitionTime", "ImagePositionPatient"))
 
 NUMBERS = (
     Rule(
@@ -133,8 +133,8 @@ NUMBERS = (
     ),
     Rule(
         "FRD-CLONE-PARAMS", "Images of several patients at the same place and instant", "provenance", "fraud", "instance", "info",
-        applies=pl.all_horizontal(given(name).is_not_null() for name in (*_PLACE, "PatientID")) & given("AcquisitionTime").str.contains(".", literal=True),
-        fails=pl.lit(True), repeated=tuple(given(name) for name in _PLACE), unlike=(given("PatientID"), plain_name(given("PatientName"))),
+        applies=pl.all_horizontal(e != "" for e in (*_PLACE, pl.col("PatientID"))) & (pl.col("AcquisitionTime").str.len_bytes() > 7),  # HHMMSS.F
+        fails=pl.lit(True), repeated=_PLACE, unlike=(pl.col("IssuerOfPatientID"), pl.col("PatientID")),
         reference="PS3.3 C.7.6.1, C.7.6.2", attribute="ImagePositionPatient",
     ),
 )

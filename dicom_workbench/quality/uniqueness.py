@@ -8,34 +8,35 @@ __all__ = ['OBJECTS', 'IMAGES', 'GROUPS', 'PEOPLE', 'MIXED', 'RULES']
 # %% ../../nbs/quality/25_uniqueness.ipynb #c6223813
 import polars as pl
 
-from .relational import WHO, plain_name, several
-from .rule import INSTANCES, Rule, day, differs, given
+from .relational import OTHER_NAME, WHO, plain_name, several
+from .rule import INSTANCES, Rule, differs, given
 
 # %% ../../nbs/quality/25_uniqueness.ipynb #721a51e8
-_OBJECT, _ENCODING = given("SOPInstanceUID"), given("TransferSyntaxUID")
-_IDENTITY = tuple(given(name) for name in (
+_OBJECT, _ENCODING = pl.col("SOPInstanceUID"), pl.col("TransferSyntaxUID")  # as they are: a key has to be quick
+_NAMED = (_OBJECT != "").fill_null(False)
+_IDENTITY = tuple(pl.col(name) for name in (
     "PatientID", "PatientBirthDate", "StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "InstanceNumber", "ContentTime", "Rows", "Columns"))
 _FILE = (pl.col("shape"), pl.col("file_size"))
 
 OBJECTS = (
     Rule(
         "UNQ-SOP-IDENTICAL", "The same object more than once", "uniqueness", "duplication", "instance", "warning",
-        applies=_OBJECT.is_not_null(), fails=pl.lit(True), repeated=(_OBJECT, _ENCODING, *_FILE, given("PatientID"), given("SeriesInstanceUID")),
+        applies=_NAMED, fails=pl.lit(True), repeated=(_OBJECT, _ENCODING, *_FILE, pl.col("PatientID"), pl.col("SeriesInstanceUID")),
         reference="PS3.3 C.12.1", attribute="SOPInstanceUID",
     ),
     Rule(
         "UNQ-SOP-RECODED", "The same object in several encodings", "uniqueness", "duplication", "instance", "info",
-        applies=_OBJECT.is_not_null(), fails=pl.lit(True), repeated=(_OBJECT,), unlike=(_ENCODING,),
+        applies=_NAMED, fails=pl.lit(True), repeated=(_OBJECT,), unlike=(_ENCODING,),
         reference="PS3.3 C.12.1; C.7.6.1.1.5 (after a lossy compression it is another object)", attribute="TransferSyntaxUID",
     ),
     Rule(
         "UNQ-SOP-EDITED", "Two versions of one object under one UID", "uniqueness", "duplication", "instance", "error",
-        applies=_OBJECT.is_not_null() & pl.col("complete"), fails=pl.lit(True), repeated=(_OBJECT, _ENCODING), unlike=_FILE,
+        applies=_NAMED & pl.col("complete"), fails=pl.lit(True), repeated=(_OBJECT, _ENCODING), unlike=_FILE,
         reference="PS3.3 C.12.1; PS3.5 9 (a UID is never used again)", attribute="SOPInstanceUID",
     ),
     Rule(
         "UNQ-SOP-CONFLICT", "Two different objects under one UID", "uniqueness", "duplication", "instance", "error",
-        applies=_OBJECT.is_not_null(), fails=pl.lit(True), repeated=(_OBJECT,), unlike=_IDENTITY,
+        applies=_NAMED, fails=pl.lit(True), repeated=(_OBJECT,), unlike=_IDENTITY,
         reference="PS3.3 C.12.1; PS3.5 9 (a UID is never used again)", attribute="SOPInstanceUID",
     ),
 )
@@ -44,18 +45,17 @@ OBJECTS = (
 IMAGES = (
     Rule(
         "UNQ-INSTANCENO", "Image number used twice in a series", "uniqueness", "duplication", "instance", "info",
-        applies=given("SeriesInstanceUID").is_not_null() & given("InstanceNumber").is_not_null() & _OBJECT.is_not_null(), fails=pl.lit(True),
-        repeated=(given("SeriesInstanceUID"), given("AcquisitionNumber"), given("InstanceNumber")), unlike=(_OBJECT,),
+        applies=_NAMED & (pl.col("SeriesInstanceUID") != "") & (pl.col("InstanceNumber") != ""), fails=pl.lit(True),
+        repeated=(pl.col("SeriesInstanceUID"), pl.col("AcquisitionNumber"), pl.col("InstanceNumber")), unlike=(_OBJECT,),
         reference="PS3.3 C.7.6.1 (legal; dcm2niix issues 218 and 837 show what it does)", attribute="InstanceNumber",
     ),
     Rule(
         "UNQ-POSITION", "Two images at the same position and time in a series", "uniqueness", "duplication", "instance", "warning",
-        applies=given("SOPClassUID").is_in(["1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.128"]) & given("ImagePositionPatient").is_not_null()
-        & given("SeriesInstanceUID").is_not_null() & given("AcquisitionTime").is_not_null() & _OBJECT.is_not_null(),
+        applies=_NAMED & pl.col("SOPClassUID").is_in(["1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.128"])
+        & (pl.col("ImagePositionPatient") != "") & (pl.col("SeriesInstanceUID") != "") & (pl.col("AcquisitionTime") != ""),
         fails=pl.lit(True), unlike=(_OBJECT,),
-        repeated=tuple(given(name) for name in (
-            "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "AcquisitionNumber", "AcquisitionDate", "AcquisitionTime",
-            "ImageType", "KVP", "ConvolutionKernel", "Rows")),
+        repeated=tuple(pl.col(name) for name in (
+            "SeriesInstanceUID", "ImagePositionPatient", "AcquisitionNumber", "AcquisitionTime", "ImageType", "KVP", "ConvolutionKernel")),
         reference="PS3.3 C.7.6.2", attribute="ImagePositionPatient",
     ),
 )
@@ -70,7 +70,7 @@ GROUPS = (
     Rule(
         "UNQ-SERIES-RESENT", "A series that was sent twice", "uniqueness", "duplication", "series", "warning",
         applies=given("PatientID").is_not_null() & given("SeriesDate").is_not_null() & given("SeriesTime").is_not_null() & given("SeriesNumber").is_not_null(),
-        fails=_again(WHO, *(given(name) for name in ("Modality", "SeriesDate", "SeriesTime", "SeriesNumber", "SeriesDescription", "DeviceSerialNumber")), INSTANCES),
+        fails=_again(WHO, *(given(name) for name in ("Modality", "SeriesDate", "SeriesTime", "SeriesNumber")), INSTANCES),
         reference="PS3.3 C.7.3.1 (a Series Instance UID names one series)", attribute="SeriesInstanceUID",
     ),
     Rule(
@@ -82,10 +82,10 @@ GROUPS = (
 )
 
 # %% ../../nbs/quality/25_uniqueness.ipynb #bfd1c76d
-_NAME, _BORN = plain_name(given("PatientName")), day("PatientBirthDate")
+_NAME, _BORN = plain_name(given("PatientName")), given("PatientBirthDate")
 _FILLER = r"ANON|DEIDENT|DE IDENT|REMOVED|PATIENT|PHANTOM|TEST|UNKNOWN|NONAME|NO NAME|PSEUDO"
-_PERSON = pl.concat_str(_NAME, given("PatientBirthDate"), given("PatientSex").fill_null("?"), separator="\\")
-_BORN_REALLY = _BORN.is_not_null() & ~given("PatientBirthDate").str.ends_with("0101")
+_PERSON = pl.concat_str(_NAME, _BORN, given("PatientSex").fill_null("?"), separator="\\")
+_BORN_REALLY = (_BORN.str.len_bytes() == 8) & ~_BORN.str.ends_with("0101")
 _SCAN = pl.concat_str(*(given(name) for name in ("PatientBirthDate", "PatientSex", "StudyDate", "DeviceSerialNumber")), separator="\\")
 
 PEOPLE = (
@@ -104,13 +104,11 @@ PEOPLE = (
 )
 
 # %% ../../nbs/quality/25_uniqueness.ipynb #843d1e55
-_FIRST, _LAST = plain_name(given("PatientName")), plain_name(pl.col("PatientName|given|max"))
-
 MIXED = (
     Rule(
         "UNQ-PATIENT-MIXED", "Two people under one patient id", "uniqueness", "duplication", "patient", "warning",
-        applies=_FIRST.is_not_null() & given("PatientBirthDate").is_not_null(),
-        fails=(_FIRST != _LAST) & differs("PatientBirthDate"),
+        applies=given("PatientName").is_not_null() & given("PatientBirthDate").is_not_null(),
+        fails=OTHER_NAME & differs("PatientBirthDate"),
         reference="PS3.3 C.7.1.1; both name and birth date differ", attribute="PatientID",
     ),
     Rule(

@@ -15,7 +15,6 @@ from pathlib import Path
 import polars as pl
 
 from ..acquire.reference import read_stream
-from ..acquire.row import schema
 from ..acquire.scan import SHAPES, write_parquet
 from ..standard.attributes import COLUMNS
 from ..standard.errors import UsageError

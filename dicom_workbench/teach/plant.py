@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['Change', 'LEVELS', 'LEDGER', 'File', 'open_files', 'closed', 'plant_value', 'puts', 'sets', 'drops', 'empties',
            'every', 'some', 'other_uid', 'rename', 'copy_of', 'own', 'Planter', 'modality', 'having', 'Expected',
-           'plant', 'Gardener', 'ledger_text']
+           'plant', 'Gardener', 'Sower', 'ledger_text']
 
 # %% ../../nbs/teach/10_plant.ipynb #3cde4071
 import csv
 import hashlib
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO, StringIO
@@ -273,32 +274,34 @@ class Gardener:
         self.planters, self.most, self.share = list(planters), most, share
         self.ledger: list[Expected] = []
         self.used: dict[int, int] = dict.fromkeys(range(len(self.planters)), 0)
+        self.fits: dict[int, int] = dict.fromkeys(range(len(self.planters)), 0)  # how many patients suited it
         self.waiting: dict[int, list[File]] = {}  # planter -> files of patients kept for it
         self.met = self.planted = 0
 
     def __call__(self, files: Files) -> Files:
         "The patient's files, with a defect or as they were."
-        self.met += 1
-        order = sorted(self.used, key=lambda n: (self.used[n], n))
-        if self.used[order[0]] > 0 and self.planted >= self.share * self.met:
-            return files
-        parsed: list[File] | None = None
-        for number in order:
-            if self.used[number] >= self.most:
-                break
-            planter = self.planters[number]
-            parsed = parsed or open_files(files)
-            done = self._try(number, planter, parsed)
-            if done is not None:
-                self.planted += 1
-                return done
-        return files
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom complains of what is planted
+            return self._next(files)
 
-    def _try(self, number: int, planter: Planter, parsed: list[File]) -> Files | None:
+    def _next(self, files: Files) -> Files:
+        self.met += 1
+        open_ones = [n for n, used in self.used.items() if used < self.most]
+        first_round = any(self.used[n] == 0 for n in open_ones)
+        if not open_ones or (not first_round and self.planted >= self.share * self.met):
+            return files
+        parsed = open_files(files)
+        suited = [n for n in open_ones if _entities(parsed, replace(self.planters[n], patients=1))]
+        for number in suited:
+            self.fits[number] += 1
+        if not suited or (first_round and not any(self.used[n] == 0 for n in suited) and self.planted >= self.share * self.met):
+            return files
+        self.planted += 1
+        return self._plant(min(suited, key=lambda n: (self.used[n], self.fits[n], n)), parsed)
+
+    def _plant(self, number: int, parsed: list[File]) -> Files:
+        planter = self.planters[number]
         if planter.patients > 1:
-            single = replace(planter, patients=1)
-            if not _entities(parsed, single):
-                return None
             kept = self.waiting.setdefault(number, [])
             kept.extend(parsed)
             if len({f.text("PatientID") for f in kept}) < planter.patients:
@@ -307,8 +310,7 @@ class Gardener:
             planted = _together(planter, kept)
         else:
             result = plant(planter, parsed, self.used[number])
-            if result is None:
-                return None
+            assert result is not None
             planted = result
         self.used[number] += 1
         self.ledger.extend(planted[1])
@@ -324,6 +326,18 @@ class Gardener:
 def _together(planter: Planter, files: list[File]) -> tuple[list[File], list[Expected]]:
     changed = planter.change(sorted(files, key=lambda f: f.path))
     return changed, list(_expected(planter, changed))
+
+# %% ../../nbs/teach/10_plant.ipynb #97efa111
+class Sower:
+    "Plants one defect in all files; its ledger has one line."
+
+    def __init__(self, planter: Planter) -> None:
+        self.planter = planter
+        self.ledger = [Expected(planter.id, planter.id, "source", "", "", "", "", "", planter.attribute, planter.description)]
+
+    def __call__(self, files: Files) -> Files:
+        "The patient's files with the defect."
+        return sorted(closed(file) for file in self.planter.change(open_files(files)))
 
 # %% ../../nbs/teach/10_plant.ipynb #482dd947
 def ledger_text(

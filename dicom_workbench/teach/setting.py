@@ -29,7 +29,7 @@ class Facility:
 
 
 FACILITIES = (
-    Facility("LTH", "Lweeno Teaching Hospital", "Radiology", 0.46, (0.56, 0.16, 0.16, 0.06, 0.04, 0.02),
+    Facility("LTH", "Lweeno Teaching Hospital", "Radiology", 0.46, (0.52, 0.15, 0.16, 0.09, 0.06, 0.02),
              ("MUSONDA^GRACE", "SIAME^PETER", "LUNGU^MERCY", "CHIRWA^DANIEL", "NKANDU^RUTH", "SAKALA^JOHN")),
     Facility("CDH", "Chisomo District Hospital", "X-Ray", 0.24, (0.80, 0.20, 0, 0, 0, 0),
              ("MUMBA^ALICE", "KAPASA^MOSES", "NGOMA^ESTHER"), (date(2021, 8, 2), date(2021, 8, 15))),
