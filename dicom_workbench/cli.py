@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['app', 'said', 'out', 'Workspace', 'CatalogFolder', 'AsJson', 'Engine', 'Workers', 'Address', 'SourceNames',
            'EverySource', 'CORE', 'EXTRAS', 'PROGRAMS', 'say', 'show', 'print_json', 'progress', 'open_lake', 'counted',
-           'by_status', 'extract', 'chosen', 'one_of_many', 'end', 'ingest', 'sources', 'report', 'demo', 'examine',
-           'doctor', 'lab', 'copy_tutorials', 'main']
+           'by_status', 'extract', 'chosen', 'one_of_many', 'end', 'ingest', 'made_up', 'sources', 'report',
+           'score_command', 'write_private', 'synth_command', 'demo', 'examine', 'doctor', 'lab', 'copy_tutorials',
+           'main']
 
 # %% ../nbs/90_cli.ipynb #831d872d
 import errno
@@ -14,9 +15,11 @@ import importlib.util
 import json
 import os
 import platform
+import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +28,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
+import polars as pl
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -35,6 +39,8 @@ from .acquire.elements import write_elements
 from .acquire.row import STATUSES
 from .acquire.scan import scan, write_parquet
 from .catalog import Catalogue, Deny, Source, gate, require
+from .catalog.source import FolderAcquisition, SyntheticAcquisition
+from .quality import last_score, score_source, score_table, workspace_secret
 from .standard import resources
 from .standard.errors import Refused, UsageError, WorkbenchError
 from .store import Ingested, Lake, find_workspace
@@ -198,12 +204,29 @@ def ingest(
     for source in wanted:
         with one_of_many(codes, alone=len(wanted) == 1), progress(f"Ingesting {source.id}") as step:
             start = time.perf_counter()
-            done = ingest_source(source, catalogue.entry(source.id).folder, lake, engine, workers, step, address)
+            done = ingest_source(made_up(source, lake), catalogue.entry(source.id).folder, lake, engine, workers, step, address)
             results.append(vars(done))
             _tell(source, done, time.perf_counter() - start)
     if as_json:
         print_json(results)
     end(codes)
+
+
+def made_up(source: Source, lake: Lake) -> Source:
+    "A synthetic source as a folder of files that are written into the workspace; any other source as it is."
+    wanted = source.acquisition
+    if not isinstance(wanted, SyntheticAcquisition):
+        return source
+    from dicom_workbench.teach import synth
+
+    folder = lake.folder / "synthetic" / f"{source.id}-{wanted.patients}-{wanted.seed}{'-defects' if wanted.defects else ''}"
+    if not folder.exists():
+        say(f"Writing the files of {counted(wanted.patients, 'patient')} who do not exist ...")
+        new = folder.with_name(f"{folder.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        synth(new, wanted.patients, wanted.seed, wanted.defects, beside=folder.with_name(f"{folder.name}-ledger"))
+        new.rename(folder)
+    return source.model_copy(update={"acquisition": FolderAcquisition(kind="folder", root=str(folder))})
 
 
 def _tell(source: Source, done: Ingested, seconds: float) -> None:
@@ -231,6 +254,7 @@ def _state(lake: Lake | None, source: Source) -> dict[str, Any]:
         note = lake.note(source.id)
         rows = lake.rows(source.id).select("source_id").collect().height
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(note["timestamp"] / 1000))
+        state["score"] = last_score(lake, source.id)
         state["ingested"] = {"source_version": note["source_version"], "rows": rows, "table": lake.table_of(source.id), "at": when}
     return state
 
@@ -257,7 +281,7 @@ def sources(
         closed = [purpose for purpose, answer in s["gate"].items() if not answer["allowed"]]
         last = s["ingested"]
         table.add_row(s["id"], s["kind"], s["access"], f"closed: {', '.join(closed)}" if closed else "open",
-                      f"{last['rows']:,} rows, {last['at']}" if last else "not yet", "–", s["title"])
+                      f"{last['rows']:,} rows, {last['at']}" if last else "not yet", "–" if s["score"] is None else f"{s['score']:.1f}", s["title"])
     show(table)
     for s in states:
         for purpose, answer in s["gate"].items():
@@ -330,13 +354,93 @@ def report(
         print_json([json.loads(r.manifest.read_text(encoding="utf-8")) | {"html": str(r.html)} for r in made])
     end(codes)
 
+# %% ../nbs/90_cli.ipynb #5ffed73c
+@app.command("score")
+def score_command(
+    source: Annotated[str | None, typer.Argument(help="A source of the catalogue.")] = None,
+    table: Annotated[Path | None, typer.Option(help="Instead of a source: a table of `extract`.")] = None,
+    profile: Annotated[str, typer.Option(help="What matters: research, ai_training, clinical_archive, deidentified, or a TOML file.")] = "research",
+    findings: Annotated[Path | None, typer.Option(help="Write one line an entity and rule here, .parquet. These are identified data.")] = None,
+    show_values: Annotated[bool, typer.Option("--show-values", help="Show examples with their paths.")] = False,
+    workspace: Workspace = None,
+    catalog: CatalogFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    "Quality of the metadata from 0 to 100, with the reason for every point."
+    if (source is None) == (table is None):
+        raise UsageError("Name one source, or one table with --table.", "`dicom-workbench sources` lists the sources.")
+    if findings is not None and findings.suffix != ".parquet":
+        raise UsageError(f"'{findings.name}' is no Parquet file.", "Name the findings something.parquet.")
+    with tempfile.TemporaryDirectory() as spare:
+        if table is not None:
+            result, secret = score_table(table, profile, keep=Path(spare)), secrets.token_bytes(32)
+            say("A table that you name yourself is outside the catalogue's gate.")
+        else:
+            require(Catalogue.open(catalog).get(str(source)), "report")
+            lake = open_lake(workspace, create=False)
+            result, secret = score_source(lake, str(source), profile), workspace_secret(lake.folder)
+        found = result.findings(secret) if findings is not None or show_values else None
+        if findings is not None and found is not None:
+            write_private(found.collect(), findings)
+            say(f"Findings: {findings} (identified data, readable by you only)")
+        examples = found.filter(pl.col("path").is_not_null()).group_by("rule").agg(pl.col("path").min()).collect() if show_values and found is not None else None
+    document = result.document()
+    if examples is not None:
+        paths = dict(examples.iter_rows())
+        document["rules"] = [rule | {"example": paths.get(rule["id"])} for rule in document["rules"]]
+    if as_json:
+        print_json(document)
+        return
+    shown = Table(box=None, header_style="bold")
+    for name in ("points lost", "violated", "of"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    shown.add_column("what")
+    shown.add_column("rule", style="dim", no_wrap=True)
+    for rule in [r for r in document["rules"] if r["violated"]][:20]:
+        extra = f"  e.g. {rule['example']}" if rule.get("example") else ""
+        shown.add_row(f"{rule['points_lost']:.2f}", f"{rule['violated']:,}", f"{rule['applicable']:,}", rule["title"] + extra, rule["id"])
+    parts = ", ".join(f"{name} {value:.1f}" for name, value in document["score"]["dimensions"].items() if value is not None)
+    total = document["score"]["total"]
+    out.print(f"{document['source']}: {'not judged' if total is None else f'{total:.1f} of 100'} ({parts}); profile {profile}", markup=False)
+    show(shown)
+
+
+def write_private(frame: pl.DataFrame, target: Path) -> None:
+    "A table that only its owner may read."
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"The table cannot be written to '{target}'.", "Name a file in a folder that exists.")
+    target.touch(mode=0o600)
+    target.chmod(0o600)
+    write_parquet(frame, target)
+    target.chmod(0o600)
+
+# %% ../nbs/90_cli.ipynb #53795d39
+@app.command("synth")
+def synth_command(
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    patients: Annotated[int, typer.Option(help="How many patients.")] = 200,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
+    defects: Annotated[bool, typer.Option("--defects", help="Plant known defects and write ledger.csv.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    "A synthetic hospital as DICOM files, with a ledger of what was planted."
+    from dicom_workbench.teach import synth
+
+    with progress("Writing patients") as step:
+        made = synth(folder, patients, seed, defects, progress=step)
+    if as_json:
+        print_json({"folder": str(folder), "files": made.files, "planted": len(made.ledger), "ledger": str(folder / "ledger.csv")})
+        return
+    say(f"{counted(made.files, 'file')} of {counted(patients, 'patient')} who do not exist; {counted(len(made.ledger), 'expected finding')} in ledger.csv.")
+    out.print(str(folder), markup=False)
+
 # %% ../nbs/90_cli.ipynb #1072565e
 @app.command()
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the report.")] = Path("reports/out"),
     workspace: Workspace = None,
 ) -> None:
-    "Catalogue, ingest and report of the real DICOM files that come with pydicom."
+    "Catalogue, ingest, score and report of the real DICOM files that come with pydicom."
     from dicom_workbench.report import run_report
 
     start = time.perf_counter()
@@ -347,6 +451,8 @@ def demo(
     with progress("Reading pydicom's files") as step:
         done = ingest_source(source, entry.folder, lake, progress=step)
     _tell(source, done, time.perf_counter() - start)
+    scored = score_source(lake, source.id).scores().row(0, named=True)
+    say(f"Quality of the metadata: {scored['total']:.1f} of 100; the reasons: dicom-workbench score {source.id}")
     say("Making the report ...")
     made = run_report(lake, source, out=output)
     say(f"Done in {time.perf_counter() - start:.1f} s. Open the report in a browser:")
@@ -471,4 +577,9 @@ def main() -> None:
         full = error.errno == errno.ENOSPC
         what = "The disk is full." if full else f"The system says: {(error.strerror or type(error).__name__).lower()}{f' ({error.filename})' if error.filename else ''}."
         say(f"{what} {'Free some space' if full else 'Check the path and its permissions'} and run the same command again.")
+        sys.exit(1)
+    except Exception as error:  # a fault of ours: its text may hold values of headers, so it is not shown unasked
+        if os.environ.get("DICOM_WORKBENCH_TRACEBACK"):
+            raise
+        say(f"Something went wrong inside dicom-workbench ({type(error).__name__}). To see more: DICOM_WORKBENCH_TRACEBACK=1 and the same command.")
         sys.exit(1)

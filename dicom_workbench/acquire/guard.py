@@ -355,6 +355,7 @@ class Crew(Generic[R]):
         self._idle: list[Reader] = []
         self._readers: set[Reader] = set()
         self._closed = False
+        self._door = threading.Lock()  # no reader is started after the last one was ended
 
     def read(
         self,
@@ -378,10 +379,11 @@ class Crew(Generic[R]):
 
     def _ask(self, work: Callable[[B], R], batch: B, terms: Terms) -> R | Fault:
         whole = False
-        reader = self._free()
-        try:
+        with self._door:
             if self._closed:
                 raise WorkbenchError("Stopped.", "Run the same command again to go on.")
+            reader = self._free()
+        try:
             answer: R | Fault = reader.ask(work, batch, terms)
             whole = not isinstance(answer, Fault) and not self._closed
         finally:
@@ -408,7 +410,8 @@ class Crew(Generic[R]):
 
     def close(self) -> None:
         "End every reader, and whoever waits for one."
-        self._closed = True
+        with self._door:
+            self._closed = True
         while self._readers:
             self._readers.pop().close()
 
@@ -421,8 +424,9 @@ def read_here(
 ) -> tuple[str, Any]:  # "done" and the results, or "failed" and the exception
     "What a worker of a cluster does with a batch."
     run, work, batch, terms = cloudpickle.loads(message)
-    for old in [name for name, crew in list(_crews.items()) if name != run and crew.asleep()]:
-        dismiss(old)
+    for name, crew in list(_crews.items()):
+        if name != run and crew.asleep():
+            dismiss(name)
     try:
         return "done", _crews.setdefault(run, Crew()).read(work, batch, terms)
     except Exception as error:
@@ -432,6 +436,5 @@ def read_here(
 def dismiss(
     run: str,
 ) -> None:
-    "End the readers of a run in this process."
-    if crew := _crews.pop(run, None):
-        crew.close()
+    "End the readers of a run in this process, for good: a batch that comes late is not read."
+    _crews.setdefault(run, Crew()).close()

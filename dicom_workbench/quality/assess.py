@@ -147,7 +147,7 @@ def _answers(
 ) -> pl.LazyFrame:
     "The answers of each row, with what has to be gathered."
     again = {r.id: _hashed(r.repeated).is_in(repeated[r.id].implode()) if len(repeated[r.id]) else pl.lit(False) for r in plan.row_rules if r.repeated}
-    names = [n for n in ("path", "SOPInstanceUID", "_pair") if shown and n in columns]
+    names = [n for n in ("path", "SOPInstanceUID", "_header") if shown and n in columns]
     count = pl.col("instance_count") if "instance_count" in columns else pl.lit(1, dtype=pl.Int64)
     return _with_vocabulary(part, plan.vocabulary, columns).select(
         *_keys(), *_flags(plan.row_rules, again), *plan.extremes, *[e.alias(name) for name, (_, e) in plan.sums.items()],
@@ -167,7 +167,7 @@ def _patterns(rows: pl.DataFrame, plan: _Plan) -> pl.DataFrame:
 def _keep(rows: pl.DataFrame, plan: _Plan, target: Path) -> None:
     "Where the rows that fail something are, and what they fail, as bits."
     fails = words_of(len(plan.row_rules), "F")
-    names = [n for n in (*KEYS, "SOPInstanceUID", "path", "_pair") if n in rows.columns]
+    names = [n for n in (*KEYS, "SOPInstanceUID", "path", "_header") if n in rows.columns]
     some = rows.filter(pl.any_horizontal([pl.col(w) != 0 for w in fails])) if fails else rows.clear()
     target.parent.mkdir(parents=True, exist_ok=True)
     some.select(*names, *fails).write_parquet(target, compression="zstd")
@@ -195,17 +195,22 @@ def _repeated(rules: Sequence[Rule], frames: Sequence[pl.LazyFrame]) -> dict[str
     if not rules:
         return {}
     names = sorted({c for r in rules for e in (r.applies, *r.repeated) for c in e.meta.root_names() if "|" in c})
-    seen: dict[str, list[pl.Series]] = {r.id: [] for r in rules}
+    keys = {r.id: pl.when(r.applies.fill_null(False)).then(_hashed(r.repeated)) for r in rules}
+    same = {id: e.meta.serialize() for id, e in keys.items()}  # rules that ask for the same key share its hashes
+    asked = {same[id]: (id, e) for id, e in keys.items()}
+    seen: dict[str, list[pl.Series]] = {id: [] for id, _ in asked.values()}
     for part in frames:
-        rows = part.with_columns(make(names)).select(
-            **{r.id: pl.when(r.applies.fill_null(False)).then(_hashed(r.repeated)) for r in rules}).collect()
-        for r in rules:
-            seen[r.id].append(rows[r.id].drop_nulls())
+        rows = part.with_columns(make(names)).select(**dict(asked.values())).collect()
+        for id, hashes in seen.items():
+            hashes.append(rows[id].drop_nulls())
+    again = {}
+    for id, hashes in seen.items():
+        every = pl.concat(hashes).sort()
+        again[id] = every.filter(every == every.shift(1)).unique().sort()
     found = {}
     for r in rules:
-        every = pl.concat(seen[r.id])
-        again = every.filter(every.is_duplicated()).unique().sort()
-        found[r.id] = _disagreeing(r, frames, again) if r.unlike and len(again) else again
+        twice = again[asked[same[r.id]][0]]
+        found[r.id] = _disagreeing(r, frames, twice) if r.unlike and len(twice) else twice
     return found
 
 

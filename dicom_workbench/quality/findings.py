@@ -75,7 +75,7 @@ def findings(
     secret: bytes,
     source_id: str = "extract",
     profile: Profile | None = None,     # for the severities; None: those of the rules
-    lacks: pl.DataFrame | None = None,  # _pair, keyword, type, verdict: which attributes a header lacks
+    lacks: pl.DataFrame | None = None,  # _header, keyword, type, verdict: which attributes a header lacks
 ) -> Iterator[pl.DataFrame]:            # columns FINDING, a table a rule, rules in order
     "One line an entity and rule, rule by rule; of missing attributes one line an attribute."
     masks = sorted(kept.glob("part-*.parquet")) if kept is not None else []
@@ -92,10 +92,10 @@ def findings(
         shown = [c for c in _SHOWN["instance" if table is rows and answers.row_level == "instance" else rule.level] if c in names]
         told = _told(rule, profile)
         want = _WANT.get(rule.id)
-        if want and lacks is not None and "_pair" in names:
+        if want and lacks is not None and "_header" in names:
             kind, verdict = want
-            missing = lacks.lazy().filter(pl.col("type").is_in(kind), pl.col("verdict").is_in(verdict)).select("_pair", _keyword="keyword", _type="type")
-            hit = hit.join(missing, on="_pair")
+            missing = lacks.lazy().filter(pl.col("type").is_in(kind), pl.col("verdict").is_in(verdict)).select("_header", _keyword="keyword", _type="type")
+            hit = hit.join(missing, on="_header")
             told |= {"attribute": pl.col("_keyword"), "type": pl.col("_type")}
         found = hit.select(source_id=pl.lit(source_id), **told, **{c: pl.col(c) for c in shown}).collect()
         if len(found):

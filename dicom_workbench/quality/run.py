@@ -37,25 +37,25 @@ def _readable(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _pair(columns: Sequence[str]) -> pl.Expr:
-    return pl.struct(columns).hash(seed=7).alias("_pair")
+    return pl.struct(columns).hash(seed=7).alias("_header")
 
 
 def _lacking(parts: Sequence[pl.LazyFrame], shapes: pl.DataFrame) -> tuple[pl.DataFrame, list[str], pl.DataFrame]:
     "For each distinct header: the @… columns; the columns that tell headers apart; what exactly is lacking."
     have = parts[0].collect_schema().names()
     names = ["SOPClassUID", "shape", *[c for c in condition_columns() if c in have]]
-    pairs = pl.concat([p.select(_pair(names), *names).unique().collect() for p in parts]).unique("_pair")
+    pairs = pl.concat([p.select(_pair(names), *names).unique().collect() for p in parts]).unique("_header")
     asked = pairs.rename({"SOPClassUID": "sop_class_uid"}).filter(pl.col("sop_class_uid").is_not_null(), pl.col("shape").is_not_null())
     lacks = judge_shapes(asked, shapes)
-    known = demands(asked.select("_pair", *[c for c in asked.columns if c != "_pair"]), shapes)
+    known = demands(asked.select("_header", *[c for c in asked.columns if c != "_header"]), shapes)
     flags = {
         "@T1-ABSENT": (pl.col("type") == "1") & (pl.col("verdict") == "absent"), "@T1-EMPTY": (pl.col("type") == "1") & (pl.col("verdict") == "empty"),
         "@T2-ABSENT": (pl.col("type") == "2") & (pl.col("verdict") == "absent"), "@T2-EMPTY": (pl.col("type") == "2") & (pl.col("verdict") == "empty"),
         "@T1C-ABSENT": pl.col("type").is_in(["1C", "2C"]),
     }
-    table = known.select("_pair", pl.col("type_1").is_not_null().alias("@judged")).join(
-        lacks.group_by("_pair").agg(**{name: e.any() for name, e in flags.items()}), on="_pair", how="left")
-    return table.with_columns(pl.col(name).fill_null(False) for name in flags), names, lacks.select("_pair", "keyword", "type", "verdict")
+    table = known.select("_header", pl.col("type_1").is_not_null().alias("@judged")).join(
+        lacks.group_by("_header").agg(**{name: e.any() for name, e in flags.items()}), on="_header", how="left")
+    return table.with_columns(pl.col(name).fill_null(False) for name in flags), names, lacks.select("_header", "keyword", "type", "verdict")
 
 # %% ../../nbs/quality/30_run.ipynb #42b382c1
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Result:
     source_version: str
     profile: Profile
     answers: Assessment
-    lacks: pl.DataFrame | None    # _pair, keyword, type, verdict
+    lacks: pl.DataFrame | None    # _header, keyword, type, verdict
     kept: Path | None             # where the answers of single rows are
 
     def rules(self, scope: str = "source", number: int = 0) -> pl.DataFrame:
@@ -110,7 +110,7 @@ def assess_table(
     lacks = None
     if shapes is not None and not index:
         table, keys, lacks = _lacking(parts, shapes)
-        parts = [part.with_columns(_pair(keys)).join(table.lazy(), on="_pair", how="left") for part in parts]
+        parts = [part.with_columns(_pair(keys)).join(table.lazy(), on="_header", how="left") for part in parts]
     return assess(parts, rules, index, keep), lacks
 
 

@@ -218,8 +218,25 @@ def series_rows(model: Model) -> pl.DataFrame:
         ImageComments=pl.when(rejected).then(pl.lit("REJECTED: MOTION")), _images=_text("images"),
         _path=pl.concat_str(pl.lit("P"), _text("patient_key").str.zfill(7), pl.lit("/ST"), (pl.col("study_key") % 16 + 1).cast(pl.String).str.zfill(2),
                             pl.lit("/SE"), _text("number").str.zfill(3), pl.lit("/IM")),
+        _injected=frame.select(second=(pl.col("second") - 3600).clip(0)).select(_clock("second")).to_series(),
     )
-    return frame.with_columns(_pattern=_pattern(frame))
+    return frame.with_columns(**_geometry()).with_columns(_pattern=_pattern(frame))
+
+
+def _geometry() -> dict[str, pl.Expr]:
+    "Directions, spacing, and what stands before and after the coordinate that differs from slice to slice."
+    is_, sagittal = pl.col("_kind"), pl.col("_plane").eq_missing("sagittal")
+    stack = is_.is_in(["CT", "MR", "PT"])
+    gap = (pl.col("SliceThickness").cast(pl.Float64) * pl.when(is_ == "MR").then(12).otherwise(10)).round().cast(pl.Int64)
+    half = (pl.col("Rows").cast(pl.Int64) * pl.col("PixelSpacing").str.extract(r"^([0-9.]+)").cast(pl.Float64) * 5).round().cast(pl.Int64)
+    edge = pl.col("_corner") - half  # in tenths of a millimetre, as everything here
+    return {
+        "ImageOrientationPatient": pl.when(stack & sagittal).then(pl.lit("0\\1\\0\\0\\0\\-1")).when(stack).then(pl.lit("1\\0\\0\\0\\1\\0")),
+        "SpacingBetweenSlices": pl.when(is_ == "MR").then(_decimals(gap, 1)), "_gap": gap,
+        "_sign": pl.when(sagittal).then(-1).otherwise(1),
+        "_before": pl.when(sagittal).then(pl.lit("")).otherwise(pl.concat_str(_decimals(edge, 1), pl.lit("\\"), _decimals(edge, 1), pl.lit("\\"))),
+        "_after": pl.when(sagittal).then(pl.concat_str(pl.lit("\\"), _decimals(edge, 1), pl.lit("\\"), _decimals(-edge, 1))).otherwise(pl.lit("")),
+    }
 
 
 def _pattern(series: pl.DataFrame) -> pl.Series:
@@ -232,30 +249,23 @@ def _pattern(series: pl.DataFrame) -> pl.Series:
 def instance_rows(model: Model) -> pl.DataFrame:
     "One line an instance: all the table's attributes, and what only the files need (names with an underscore in front)."
     instances, key = model.instances, model.instances["key"].to_numpy()
-    frame = pl.concat([series_rows(model)[instances["series"]], instances.drop("series")], how="horizontal").with_columns(
+    above = series_rows(model)
+    above = above.select(name for name in above.columns if name in COLUMNS or name.startswith("_") or name in ("second", "day"))
+    frame = pl.concat([above[instances["series"]], instances.drop("series")], how="horizontal").with_columns(
         SOPInstanceUID=uids(model.seed, key, "instance"))
     is_ = pl.col("_kind")
     stack, exposed = is_.is_in(["CT", "MR", "PT"]), is_.is_in(["CR", "DX", "MG", "CT"])
-    sagittal = pl.col("_plane").eq_missing("sagittal")
-    gap = (pl.col("SliceThickness").cast(pl.Float64) * pl.when(is_ == "MR").then(12).otherwise(10)).round().cast(pl.Int64)
-    along = pl.col("_table") + pl.col("index") * gap
-    half = (pl.col("Rows").cast(pl.Int64) * pl.col("PixelSpacing").str.extract(r"^([0-9.]+)").cast(pl.Float64) * 5).round().cast(pl.Int64)
-    edge = pl.col("_corner") - half
-    place = pl.when(sagittal).then(pl.concat_str(_decimals(-along, 1), pl.lit("\\"), _decimals(edge, 1), pl.lit("\\"), _decimals(-edge, 1))).otherwise(
-        pl.concat_str(_decimals(edge, 1), pl.lit("\\"), _decimals(edge, 1), pl.lit("\\"), _decimals(along, 1)))
+    along = pl.col("_table") + pl.col("index") * pl.col("_gap")
+    place = pl.concat_str("_before", _decimals(along * pl.col("_sign"), 1), "_after")
     found = (pl.col("TargetExposureIndex").cast(pl.Float64) * pl.lit(10.0).pow(pl.col("index_ratio"))).round()
     deviation = (100 * (found / pl.col("TargetExposureIndex").cast(pl.Float64)).log10()).round().cast(pl.Int64)
     detector = is_.is_in(["DX"])
-    return frame.with_columns(_acquired=pl.col("second") + pl.col("index")).with_columns(
+    moments = frame.select(second=pl.col("second") + pl.col("index")).select(_acquired=_clock("second"))
+    return frame.with_columns(moments.to_series()).with_columns(
         InstanceNumber=(pl.col("index") + 1).cast(pl.String),
-        AcquisitionDate=pl.col("StudyDate"), AcquisitionTime=_clock("_acquired"), ContentDate=pl.col("StudyDate"),
-        ContentTime=_clock("_acquired"), InstanceCreationDate=pl.col("StudyDate"),
-        InstanceCreationTime=_clock("_acquired"),
-        ImagePositionPatient=pl.when(stack).then(place),
-        ImageOrientationPatient=pl.when(stack).then(
-            pl.when(sagittal).then(pl.lit("0\\1\\0\\0\\0\\-1")).otherwise(pl.lit("1\\0\\0\\0\\1\\0"))),
-        SliceLocation=pl.when(stack).then(_decimals(along, 1)),
-        SpacingBetweenSlices=pl.when(is_ == "MR").then(_decimals(gap, 1)),
+        AcquisitionDate=pl.col("StudyDate"), ContentDate=pl.col("StudyDate"), InstanceCreationDate=pl.col("StudyDate"),
+        AcquisitionTime=pl.col("_acquired"), ContentTime=pl.col("_acquired"), InstanceCreationTime=pl.col("_acquired"),
+        ImagePositionPatient=place, SliceLocation=pl.when(stack).then(_decimals(along, 1)),
         XRayTubeCurrent=pl.when(exposed).then(_text("ma")), ExposureTime=pl.when(exposed).then(_text("ms")),
         Exposure=pl.when(exposed).then(_text("mas")),
         ExposureIndex=found.cast(pl.Int64).cast(pl.String), DeviationIndex=_decimals(deviation, 1),
@@ -267,15 +277,8 @@ def instance_rows(model: Model) -> pl.DataFrame:
         BodyPartThickness=pl.when(is_ == "MG").then(_text("breast")), _force=_text("force"),
         CTDIvol=pl.when(is_ == "CT").then(_decimals(pl.col("ctdi"), 2).str.strip_suffix("0")),
         TransferSyntaxUID=pl.lit("1.2.840.10008.1.2.1"), _path=pl.col("_path") + (pl.col("index") + 1).cast(pl.String).str.zfill(4) + ".dcm",
-        _frame_time=(pl.col("index") * 180000 + 90000).cast(pl.Float64).cast(pl.String), _injected=_clock_before("second", 3600),
+        _frame_time=(pl.col("index") * 180000 + 90000).cast(pl.Float64).cast(pl.String),
     )
-
-
-def _clock_before(column: str, seconds: int) -> pl.Expr:
-    "A time of day that many seconds earlier, but not before midnight."
-    earlier = (pl.col(column) - seconds).clip(0)
-    packed = earlier // 3600 * 10000 + earlier // 60 % 60 * 100 + earlier % 60
-    return packed.cast(pl.String).str.zfill(6)
 
 
 BESIDE = ("_kind", "_path", "_procedure", "_force", "_images", "_frame_time", "_injected")  # what only files need
