@@ -94,11 +94,14 @@ def cold(paths: list[str]) -> dict[str, object]:
             "heads cold, 8 threads and hints": lambda: list(
                 pool.map(lambda n: heads(paths[n::threads], True), range(threads))
             ),
-            "workbench cold, plain": lambda: [ours.read(b) for b in batches(paths)],
+            "workbench cold, plain": lambda: [ours.read_helped(b, 0) for b in batches(paths)],
+            "workbench cold, as it decides itself": lambda: [ours.read(b) for b in batches(paths)],
+            "workbench warm, plain": lambda: [ours.read_helped(b, 0) for b in batches(paths)],
+            "workbench warm, as it decides itself": lambda: [ours.read(b) for b in batches(paths)],
         }
         try:
             ours.read_helped(paths[:1], threads)
-            plans["workbench cold, 8 threads and hints"] = lambda: ours.read_helped(paths, threads)
+            plans["workbench cold, 8 threads and hints"] = lambda: [ours.read_helped(b, threads) for b in batches(paths)]
         except NotImplementedError as absent:
             skipped = {"skipped": str(absent)}
         seconds: dict[str, list[float]] = {name: [] for name in plans}

@@ -6,17 +6,20 @@ import subprocess
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pydicom
 import pytest
 
 from dicom_workbench.acquire import scan
 from dicom_workbench.acquire.row import schema
+from dicom_workbench.standard.attributes import ATTRIBUTES, COLUMNS
 from dicom_workbench.standard.errors import UsageError
+from dicom_workbench.standard.values import age_in_years, date, is_valid
 from dicom_workbench.teach import PLANTERS, answers, make_table, synth, write_hospital, write_table
 from dicom_workbench.teach.hospital import patient_files
 from dicom_workbench.teach.plant import Gardener, Planter, puts
-from dicom_workbench.teach.setting import EXAMS, STEPS
+from dicom_workbench.teach.setting import EXAMS, MACHINES, STEPS
 
 DIFFERS = ["source_id", "file_size", "mtime_ns", "parser", "run_id"]  # what only the reader of files can know
 
@@ -99,6 +102,43 @@ def test_pydicom_decodes_the_pixels_of_every_kind(clean: Path) -> None:
         data = pydicom.dcmread(clean / path)
         assert data.pixel_array.max() > 0
         assert data.pixel_array.max() < 2**data.BitsStored
+
+
+def test_every_value_obeys_the_syntax_of_its_vr() -> None:
+    table = make_table(3000)
+    wrong = table.select((~is_valid(pl.col(a.column), a.vr)).sum().alias(a.column) for a in ATTRIBUTES).row(0, named=True)
+    assert {name: count for name, count in wrong.items() if count} == {}
+    assert table.filter(pl.any_horizontal(pl.col(name) == "" for name in COLUMNS)).is_empty()
+
+
+def test_slices_are_evenly_spaced_along_their_normal() -> None:
+    stacks = make_table(1500).filter(pl.col("ImagePositionPatient").is_not_null()).group_by("SeriesInstanceUID", maintain_order=True).agg(
+        "Modality", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness", "SpacingBetweenSlices", "SliceLocation")
+    assert len(stacks) > 50
+    for row in stacks.iter_rows(named=True):
+        direction = np.array(row["ImageOrientationPatient"][0].split("\\"), dtype=float)
+        normal = np.cross(direction[:3], direction[3:])
+        along = np.array([np.array(p.split("\\"), dtype=float) @ normal for p in row["ImagePositionPatient"]])
+        assert np.linalg.norm(normal) == pytest.approx(1)
+        assert np.diff(along) == pytest.approx(float(row["SpacingBetweenSlices"][0] or row["SliceThickness"][0]))
+        assert along == pytest.approx(np.array(row["SliceLocation"], dtype=float))
+
+
+def test_ages_sexes_and_machines_are_plausible() -> None:
+    table = make_table(3000).with_columns(
+        years=age_in_years(pl.col("PatientAge")), born=date(pl.col("PatientBirthDate")), on=date(pl.col("StudyDate")))
+    assert table.filter(((pl.col("on") - pl.col("born")).dt.total_days() / 365.2425 - pl.col("years")).abs() > 1.01).is_empty()
+    assert table.filter(pl.col("BodyPartExamined").is_in(["UTERUS", "BREAST"]) & (pl.col("PatientSex") != "F")).is_empty()
+    assert table.filter((pl.col("BodyPartExamined") == "PROSTATE") & (pl.col("PatientSex") != "M")).is_empty()
+    days = {m.station: (m.software[0][0], m.until) for m in MACHINES}
+    seen = table.group_by("StationName").agg(first=pl.col("on").min(), last=pl.col("on").max())
+    assert all(days[station][0] <= first and last <= days[station][1] for station, first, last in seen.rows())
+
+
+def test_the_deviation_index_follows_from_the_exposure_index() -> None:
+    told = make_table(1000).filter(pl.col("DeviationIndex").is_not_null()).select(pl.col("ExposureIndex", "TargetExposureIndex", "DeviationIndex").cast(float))
+    assert len(told) > 300
+    assert told.filter((10 * (pl.col("ExposureIndex") / pl.col("TargetExposureIndex")).log10() - pl.col("DeviationIndex")).abs() > 0.051).is_empty()
 
 
 def test_no_two_objects_have_the_same_pixels(clean: Path) -> None:
@@ -190,6 +230,7 @@ def test_a_folder_with_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep me")
     with pytest.raises(UsageError, match="not an empty folder"):
         synth(tmp_path, 5)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
 @pytest.mark.parametrize("patients", [0, -1, 10**9])

@@ -14,7 +14,7 @@ from dicom_workbench.acquire.walk import walk
 
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 NAMES = ["CT_small.dcm", "MR_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm", "JPEG2000.dcm", "rtplan.dcm",
-         "image_dfl.dcm", "test-SR.dcm", "693_J2KI.dcm", "SC_rgb.dcm"]
+         "image_dfl.dcm", "test-SR.dcm", "693_J2KI.dcm"]
 MIXED = [str(FILES / name) for name in NAMES] * 12
 
 
@@ -102,11 +102,11 @@ def test_a_size_that_the_listing_knew_is_believed_until_the_file_looks_cut(tmp_p
     table, _ = read_batch([str(path), str(path)], known=[(len(content), 5), None])
     assert table["mtime_ns"].to_list() == [5, path.stat().st_mtime_ns]
     assert table["status"].to_list() == ["ok", "ok"]
-    table, _ = read_batch([str(path)], known=[(len(content) - 100, 5)])  # it has grown since
+    table, _ = read_batch([str(path)], known=[(len(content) - 1000, 5)])  # it has grown since
     assert (table["status"][0], table["file_size"][0], table["mtime_ns"][0]) == ("ok", len(content), path.stat().st_mtime_ns)
-    path.write_bytes(content[:-100])
-    table, _ = read_batch([str(path)], known=[(len(content) - 100, 5)])
-    assert (table["status"][0], table["file_size"][0]) == ("truncated", len(content) - 100)
+    path.write_bytes(content[:-1000])
+    table, _ = read_batch([str(path)], known=[(len(content) - 1000, 5)])
+    assert (table["status"][0], table["file_size"][0]) == ("truncated", len(content) - 1000)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -148,4 +148,4 @@ def test_a_second_window_is_learned_too(tmp_path: Path) -> None:
     plan = compile_plan()
     rows = [walk(str(path), plan)[0][0] for _ in range(8)]
     assert all(row == rows[0] for row in rows)
-    assert any(run.hits and run.parts[0].node.tag > 0x00100000 for run in runs_of(plan))
+    assert any(run.hits and run.parts[0].node.tag >= 0x00091000 for run in runs_of(plan))

@@ -114,7 +114,7 @@ MACHINE = (
     Rule(
         "PLA-RESCALE", "Rescale slope of zero: every pixel has one value", "plausibility.atemporal", "inconsistency", "instance", "error",
         applies=number("RescaleSlope").is_not_null(), fails=number("RescaleSlope") == 0,
-        reference="PS3.3 C.11.1.1.2", attribute="RescaleSlope",
+        reference="PS3.3 C.11.1", attribute="RescaleSlope",
     ),
     Rule(
         "PLA-CT-UNSIGNED", "CT whose pixels cannot hold air", "plausibility.atemporal", "inconsistency", "instance", "warning",
@@ -196,7 +196,7 @@ STUDY_DAYS = (
     Rule(
         "PLA-OLD", "Study before 1980", "plausibility.temporal", "inconsistency", "study", "info",
         applies=day("StudyDate").is_not_null(), fails=day("StudyDate") < pl.date(1980, 1, 1),
-        reference="PS3.3 C.7.2.1; before there were digital images, or de-identification shifted it (PS3.15 E.3.6)", attribute="StudyDate",
+        reference="PS3.3 C.7.2.1; before there were digital images, or de-identification shifted it (PS3.15 Annex E)", attribute="StudyDate",
     ),
     Rule(
         "PLA-BORN-AFTER", "Patient born after the study", "plausibility.temporal", "inconsistency", "study", "error",

@@ -33,13 +33,13 @@ OBJECT = (
         "REL-SOP-MODALITY", "Modality does not fit the kind of object", "conformance.relational", "inconsistency", "instance", "error",
         applies=given("SOPClassUID").is_in(list(MODALITIES_OF)) & given("Modality").is_not_null(),
         fails=~pl.concat_str(given("SOPClassUID"), pl.lit(" "), given("Modality")).is_in(_PAIRS),
-        reference="PS3.3 A (each IOD); C.8.11.1, C.8.11.6, C.8.13.6, C.8.15.1, C.11.9, C.17.1 (Modality)", attribute="Modality",
+        reference="PS3.3 C.8.11.1, C.8.11.6, C.8.13.6, C.8.15.1, C.11.9, C.17.1 (Modality)", attribute="Modality",
     ),
 )
 
 # %% ../../nbs/quality/23_relational.ipynb #55274f7d
 _SLICES = given("Modality").is_in(["CT", "MR", "PT"])
-_ONE_SERIES = "PS3.3 A.1.2.3 (criteria that group instances into a series)"
+_ONE_SERIES = "PS3.3 A.1.2.3 (criteria that group instances into a series; section unverified)"
 
 SERIES = (
     Rule(
@@ -50,7 +50,7 @@ SERIES = (
     Rule(
         "REL-SERIES-STUDY", "One series lies in several studies", "conformance.relational", "inconsistency", "series", "error",
         applies=given("StudyInstanceUID").is_not_null(), fails=differs("StudyInstanceUID"),
-        reference="PS3.3 7.3.1 and A.1.2.2 (a study contains its series)", attribute="StudyInstanceUID",
+        reference="PS3.3 A.1.2.2 (a study contains its series; section unverified)", attribute="StudyInstanceUID",
     ),
     Rule(
         "REL-SERIES-FOR", "Several frames of reference in one series", "conformance.relational", "inconsistency", "series", "warning",
@@ -81,7 +81,7 @@ SLICES = (
             "localizers": ("sum", given("ImageType").str.contains("LOCALIZER", literal=True).fill_null(False).cast(pl.Int64)),
             "with_image_type": ("sum", given("ImageType").is_not_null().cast(pl.Int64)),
         },
-        reference="PS3.3 C.8.2.1.1.1 (Image Type value 3; legal)", attribute="ImageType",
+        reference="PS3.3 C.8.2.1 (Image Type value 3; legal)", attribute="ImageType",
     ),
 )
 
@@ -101,7 +101,7 @@ STUDY = (
     Rule(
         "REL-STUDY-PATIENT", "One study of several patients", "conformance.relational", "inconsistency", "study", "error",
         applies=given("PatientID").is_not_null(), fails=differs("PatientID") | differs("IssuerOfPatientID"),
-        reference="PS3.3 7.3.1 and A.1.2.1 (a patient has studies)", attribute="PatientID",
+        reference="PS3.3 A.1.2.1 (a patient has studies; section unverified)", attribute="PatientID",
     ),
     Rule(
         "REL-STUDY-DATE", "One study with several study dates", "conformance.relational", "inconsistency", "study", "warning",
@@ -173,7 +173,7 @@ REFERENCES = (
         "REL-FOR-PATIENT", "One frame of reference in several patients", "conformance.relational", "inconsistency", "series", "error",
         applies=given("FrameOfReferenceUID").is_not_null() & given("PatientID").is_not_null() & ~given("FrameOfReferenceUID").str.starts_with("1.2.840.10008."),
         fails=several(WHO, given("FrameOfReferenceUID")),
-        reference="PS3.3 C.7.4.1.1.1", attribute="FrameOfReferenceUID",
+        reference="PS3.3 C.7.4.1", attribute="FrameOfReferenceUID",
     ),
 )
 
