@@ -1141,6 +1141,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'dicom_workbench/quality/rule.py'),
                                               'dicom_workbench.quality.rule._made': ( 'quality/rule.html#_made',
                                                                                       'dicom_workbench/quality/rule.py'),
+                                              'dicom_workbench.quality.rule._number': ( 'quality/rule.html#_number',
+                                                                                        'dicom_workbench/quality/rule.py'),
                                               'dicom_workbench.quality.rule.day': ( 'quality/rule.html#day',
                                                                                     'dicom_workbench/quality/rule.py'),
                                               'dicom_workbench.quality.rule.differs': ( 'quality/rule.html#differs',

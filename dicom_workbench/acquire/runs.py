@@ -165,13 +165,12 @@ def missed(run: Run, buf: bytes, p: int) -> Step:
 
 
 def _cut(run: Run, buf: bytes, p: int) -> None:
-    parts = run.parts
-    for n, part in enumerate(parts):
-        if p + part.size() > len(buf):
-            return  # the bytes at hand end here, that is all
-        if not part.fits(buf, p):
+    parts, n = run.parts, 0
+    for part in parts:
+        if p + part.size() > len(buf) or not part.fits(buf, p):
             break
         p += part.size()
+        n += 1
     else:
         return
     first = parts[0]

