@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Drawing', 'OKABE_ITO', 'INK', 'MUTED', 'LINE', 'OTHER', 'DERIVED', 'FONT', 'MODALITIES', 'STATES', 'Modality',
            'modality_label', 'modality_colour', 'theme', 'enable_theme', 'top_and_others', 'caption', 'bars', 'by_year',
-           'every_year', 'by_year_and_modality', 'shares']
+           'every_year', 'by_year_and_modality', 'shares', 'spread', 'score_by_year']
 
 # %% ../../nbs/explore/00_charts.ipynb #08cd1759
 import json
@@ -260,3 +260,55 @@ def shares(
     told = "; ".join(f"{v} {t}" for v, t in ends.select("label", "text").iter_rows())
     return alt.layer(bar, text).properties(title=alt.Title(title, subtitle=subtitle), width=width, height=alt.Step(26),
                                            description=f"Stacked bars. {title} {told}. {subtitle}.")
+
+# %% ../../nbs/explore/00_charts.ipynb #6363480a
+def spread(
+    bins: pl.DataFrame,    # lower, upper: Float; n: Int; side by side, in order
+    title: str,            # the question
+    axis: str,             # what is binned, with its unit
+    subtitle: str,         # what was counted, and what was left out
+    thing: str = "study",  # what was counted
+    width: int = 860,      # of the plot in px
+    colour: str = OKABE_ITO["blue"],
+) -> Drawing:
+    "A histogram of counts that are already in bins."
+    names = PLURALS.get(thing, thing + "s")
+    rows = bins.select(pl.col("lower").cast(pl.Float64), pl.col("upper").cast(pl.Float64), pl.col("n").cast(pl.Int64))
+    edges = [*rows["lower"].to_list(), *rows["upper"].tail(1).to_list()]
+    x = alt.X("lower:Q", bin="binned", title=axis, axis=alt.Axis(grid=False, values=edges[::max(1, len(edges) // 14)], format="g"),
+              scale=alt.Scale(domain=[edges[0], edges[-1]], nice=False))
+    y = alt.Y("n:Q", title=names, axis=alt.Axis(format=",d", tickCount=5, tickMinStep=1))
+    tip = [alt.Tooltip("lower:Q", title="from", format="g"), alt.Tooltip("upper:Q", title="to", format="g"), alt.Tooltip("n:Q", title=names, format=",d")]
+    bar = alt.Chart(rows).mark_bar(color=colour, stroke=INK, strokeWidth=0.4, binSpacing=1).encode(x=x, x2="upper:Q", y=y, tooltip=tip)
+    largest = rows.sort("n", "lower", descending=[True, False]).row(0)
+    told = f"Most from {largest[0]:g} to {largest[1]:g} ({grouped(largest[2])})"
+    drawn: alt.Chart = bar.properties(title=alt.Title(title, subtitle=subtitle), width=width, height=220,
+                                      description=f"Histogram. {title} {told}. {subtitle}.")
+    return drawn
+
+# %% ../../nbs/explore/00_charts.ipynb #35a6832c
+def score_by_year(
+    years: pl.DataFrame,   # year: Int, score: Float (null = not judged), n: Int; one row a year, in order
+    title: str,            # the question
+    undated: int = 0,      # records without a date
+    thing: str = "study",  # what was counted
+    width: int = 820,
+) -> Drawing:
+    "A line from 0 to 100 over the years, and the number of records that it rests on below."
+    n = int(years["n"].sum()) + undated
+    subtitle = caption(n, undated, thing, without="no date")
+    all_years = every_year(years.select("year", "n")).join(years.select(pl.col("year").cast(pl.Int64), "score"), on="year", how="left").sort("year")
+    first, last = int(all_years["year"][0]), int(all_years["year"][-1])
+    lowest = float(all_years["score"].min() or 0)  # type: ignore[arg-type]
+    span = alt.Scale(domain=[first - 0.5, last + 0.5], nice=False)
+    tip = [alt.Tooltip("year:Q", format="d"), alt.Tooltip("score:Q", format=".1f"), alt.Tooltip("n:Q", format=",d", title=PLURALS.get(thing, thing + "s"))]
+    ticks = alt.Axis(format="d", tickMinStep=1, grid=False)
+    top = alt.Chart(all_years).mark_line(color=OKABE_ITO["blue"], strokeWidth=2, point={"size": 40, "filled": True, "color": OKABE_ITO["blue"]}).encode(
+        x=alt.X("year:Q", title=None, axis=alt.Axis(labels=False, grid=False, tickMinStep=1), scale=span), tooltip=tip,
+        y=alt.Y("score:Q", title="score (0 to 100)", scale=alt.Scale(domain=[10 * (min(lowest, 99) // 10), 100], nice=False), axis=alt.Axis(tickCount=5, minExtent=56)))
+    below = alt.Chart(all_years).mark_bar(color=DERIVED, stroke=INK, strokeWidth=0.4).encode(
+        x=alt.X("year:Q", title="year", axis=ticks, scale=span), tooltip=tip,
+        y=alt.Y("n:Q", title=PLURALS.get(thing, thing + "s"), axis=alt.Axis(format=",d", tickCount=2, tickMinStep=1, minExtent=56)))
+    told = "; ".join(f"{y} {s:.1f}" for y, s in years.drop_nulls("score").select("year", "score").tail(6).iter_rows())
+    return alt.vconcat(top.properties(width=width, height=190), below.properties(width=width, height=60), spacing=10).properties(
+        title=alt.Title(title, subtitle=subtitle), description=f"Line chart. {title} The latest: {told}. {subtitle}.")

@@ -268,8 +268,9 @@ _AGREES = [given("BodyPartExamined").is_in(parts) for parts in _REGIONS.values()
 DESCRIPTION = Rule(
     "AMB-DESC-MODALITY", "The description names another body region than the code", "plausibility.atemporal", "ambiguity", "series", "info",
     applies=given("BodyPartExamined").is_in(body_parts()) & _all_the_same("BodyPartExamined") & _all_the_same("SeriesDescription")
-    & (pl.sum_horizontal(named.cast(pl.Int8) for named in _NAMED) == 1) & ~_SIDE_WORDS.str.contains(given("BodyPartExamined"), literal=True),
-    fails=pl.any_horizontal(named & ~agrees for named, agrees in zip(_NAMED, _AGREES, strict=True)),
+    & (pl.sum_horizontal(named.cast(pl.Int8) for named in _NAMED) == 1),
+    fails=pl.any_horizontal(named & ~agrees for named, agrees in zip(_NAMED, _AGREES, strict=True))
+    & ~_SIDE_WORDS.str.contains(given("BodyPartExamined"), literal=True),
     reference="PS3.3 C.7.3.1; regions of this project", attribute="BodyPartExamined",
 )
 
