@@ -62,7 +62,7 @@ def folder_table(samples: Path) -> pl.DataFrame:
 @pytest.mark.parametrize("case", ["zip", "tar", "tar.gz", "tar.xz"])
 def test_an_archive_has_the_cells_of_its_folder(case: str, samples: Path, folder_table: pl.DataFrame, tmp_path: Path) -> None:
     packed = table(pack(samples, tmp_path / f"a.{case}"))
-    same = [c for c in packed.columns if c not in ("path", "mtime_ns", "run_id")]
+    same = [c for c in packed.columns if c not in ("path", "mtime_ns", "run_id", "parser")]  # members are read by pydicom
     packed = packed.with_columns(pl.col("path").str.replace(f"a.{case}!", "", literal=True)).sort("path")
     assert packed["path"].to_list() == folder_table["path"].to_list()
     for column in same:

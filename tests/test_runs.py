@@ -1,6 +1,7 @@
 """Learned runs of headers: the same rows as the plain walk, whatever the order; nothing is learned from damaged files."""
 
 import os
+import pickle
 import random
 from pathlib import Path
 
@@ -84,6 +85,14 @@ def test_cut_and_damaged_files_teach_nothing(tmp_path: Path) -> None:
     table, _ = read_batch([str(cut), str(broken)] * 50, plan)
     assert set(table["status"]) != {"ok"} and table["status"][0] == "truncated"
     assert plan.runs == 0
+
+
+def test_a_plan_that_has_learned_can_be_sent_to_another_process() -> None:
+    plan = compile_plan(["PatientID", "Rows"])
+    expected = read_batch(MIXED, plan)[0]
+    again = pickle.loads(pickle.dumps(plan))
+    assert plan.runs and not again.runs and again.columns == plan.columns
+    assert read_batch(MIXED, again)[0].equals(expected)
 
 
 def test_runs_are_few_enough(monkeypatch: pytest.MonkeyPatch) -> None:

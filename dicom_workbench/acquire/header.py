@@ -9,8 +9,9 @@ __all__ = ['read_header']
 import os
 from collections.abc import Sequence
 
-from .reference import read_with_pydicom
-from .row import schema
+from .batch import read_batch
+from .plan import compile_plan
+from .row import FRAME, schema
 
 # %% ../../nbs/acquire/03_header.ipynb #fec9b6e3
 def read_header(
@@ -18,9 +19,6 @@ def read_header(
     attributes: Sequence[str] | None = None,  # columns wanted; None: all of standard.attributes
 ) -> dict[str, str | int | bool | None]:      # status, reason, parser, complete, shape and the attributes
     "The row of one file: raw strings, None where an element is absent, '' where it is present and empty."
-    header = read_with_pydicom(os.fspath(path), attributes)
-    columns = [name for name in schema(attributes) if name not in schema([])]
-    return {
-        "status": header.status, "reason": header.reason, "parser": header.parser, "complete": header.complete,
-        "shape": header.shape,
-    } | {name: header.values.get(name) for name in columns}
+    frame, _ = read_batch([os.fspath(path)], compile_plan(attributes))
+    facts = ("status", "reason", "parser", "complete", "shape")
+    return frame.select(*facts, *[name for name in schema(attributes) if name not in FRAME]).row(0, named=True)

@@ -118,6 +118,9 @@ class Plan:
         self.lengths: dict[tuple[Any, ...], int | None] = {}  # image descriptions seen before
         self.image = itemgetter(*(self.hidden[k] for k in _HIDDEN[2:]))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return compile_plan, (self.columns, self.limits)  # to other processes goes what is wanted, not what was learned
+
     def syntax(self, uid: bytes) -> "tuple[Table, bool]":
         "How to walk a data set in this transfer syntax. Raises Odd for one that is not known."
         found = self.syntaxes.get(uid)

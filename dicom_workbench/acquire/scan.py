@@ -17,21 +17,23 @@ from functools import partial
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, overload
 
 import polars as pl
 
 from . import engines
 from .archive import read_file
+from .batch import read_batch as fast_batch
 from .dicomdir import missing_files
 from .folder import check_folder, list_file, list_files, list_paths
 from .guard import announced
+from .plan import Plan, compile_plan
 from .reference import read_stream
 from .row import Entry, Header, decode_path, encode_path, schema
 from ..standard.errors import UsageError
 
 # %% ../../nbs/acquire/05_scan.ipynb #d180dd4f
-READER = 1          # raised whenever the readers give other values for the same file: everything is read again
+READER = 2          # raised whenever the readers give other values for the same file: everything is read again
 BATCH_FILES = 1000  # files a batch: a second or two of work, some 40 KB of shard
 
 
@@ -91,16 +93,90 @@ def _left_out(header: Header, where: Sequence[tuple[str, tuple[str, ...]]]) -> s
     return next((column for column, values in where if header.values.get(column) not in values), None)
 
 
-def _read(batch: Batch, wanted: Sequence[str] | None) -> Iterator[tuple[Entry, Header]]:
+Shapes = dict[int, tuple[tuple[int, bool], ...]]
+_PLANS: dict[tuple[str, ...] | None, Plan] = {}  # one plan a process: it remembers the headers that it has seen
+
+
+def _plan_of(wanted: tuple[str, ...] | None) -> Plan:
+    if wanted not in _PLANS:
+        _PLANS[wanted] = compile_plan(wanted)
+    return _PLANS[wanted]
+
+
+def _file(batch: Batch, entry: Entry) -> str:
+    return os.path.join(batch.root, decode_path(entry.path) if "%" in entry.path else entry.path)
+
+# %% ../../nbs/acquire/05_scan.ipynb #d660dbbb
+_PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz", ".tbz2", ".xz", ".txz", ".7z", ".rar", ".zst")
+_AGAIN = ("not_dicom", "damaged", "recovered")  # of a file that does not begin as DICOM: it may be an archive
+
+
+class _Watched(Sequence[str]):
+    "The paths of some entries of a batch; as they are gone through, the guard knows which one is being read."
+
+    def __init__(self, batch: Batch, chosen: Sequence[int]):
+        self.batch, self.chosen = batch, chosen
+        self.paths = [_file(batch, batch.entries[n]) for n in chosen]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, n: int) -> str: ...
+    @overload
+    def __getitem__(self, n: slice) -> Sequence[str]: ...
+    def __getitem__(self, n: int | slice) -> str | Sequence[str]:
+        return self.paths[n]
+
+    def __iter__(self) -> Iterator[str]:
+        wanted = iter(self.chosen)
+        turn, paths = next(wanted, -1), iter(self.paths)
+        for n, _ in enumerate(announced(self.batch.entries)):
+            if n == turn:
+                yield next(paths)
+                turn = next(wanted, -1)
+
+
+def _fast(batch: Batch, wanted: tuple[str, ...] | None) -> tuple[pl.DataFrame, Shapes, frozenset[int]]:
+    "The rows of plain files, and which entries are still to be looked at."
+    chosen = [n for n, e in enumerate(batch.entries) if not e.status and not e.bad and not e.path.lower().endswith(_PACKED)]
+    rest = set(range(len(batch.entries))) - set(chosen)
+    if not chosen:
+        return pl.DataFrame(schema=schema(batch.attributes)), {}, frozenset(rest)
+    entries = [batch.entries[n] for n in chosen]
+    known = [None if e.file_size is None or e.mtime_ns is None else (e.file_size, e.mtime_ns) for e in entries]
+    found, shapes = fast_batch(_Watched(batch, chosen), _plan_of(wanted), known)
+    again = found["status"].is_in(_AGAIN)
+    rest |= {n for n, odd in zip(chosen, again, strict=True) if odd}
+    frame = found.with_columns(
+        source_id=pl.lit(batch.source_id), path=pl.Series([batch.prefix + e.path for e in entries], dtype=pl.String), run_id=pl.lit(batch.run_id),
+    ).filter(~again)
+    return _kept(frame, batch.where).select(list(schema(batch.attributes))), shapes, frozenset(rest)
+
+
+def _kept(frame: pl.DataFrame, where: Sequence[tuple[str, tuple[str, ...]]]) -> pl.DataFrame:
+    "Rows outside `where` lose their values and say by which column they are left out."
+    for column, values in reversed(where):
+        out = pl.col("parser").is_not_null() & ~pl.col(column).is_in(list(values)).fill_null(False)
+        facts = {"status": pl.lit("refused"), "reason": pl.lit(f"left out by where: {column}"), "complete": pl.lit(False)}
+        keep = ("source_id", "path", "file_size", "mtime_ns", "run_id", *facts)
+        frame = frame.with_columns(out=out).with_columns(
+            *[pl.when("out").then(value).otherwise(name).alias(name) for name, value in facts.items()],
+            *[pl.when(~pl.col("out")).then(name).alias(name) for name in frame.columns if name not in keep],
+        ).drop("out")
+    return frame
+
+
+def _slowly(batch: Batch, wanted: tuple[str, ...] | None, which: frozenset[int]) -> Iterator[tuple[Entry, Header]]:
+    "These entries one by one: archives member by member."
     read = partial(read_stream, attributes=wanted)
-    for entry in announced(batch.entries):
+    for n, entry in enumerate(announced(batch.entries)):
+        if n not in which:
+            continue
         if entry.status:
             yield entry, Header(entry.status, entry.reason)
         else:
-            yield from read_file(os.path.join(batch.root, decode_path(entry.path)), entry, read)
-
-
-Shapes = dict[int, tuple[tuple[int, bool], ...]]
+            yield from read_file(_file(batch, entry), entry, read)
 
 
 def read_parts(
@@ -109,13 +185,13 @@ def read_parts(
     "As read_batch, in parts of at most BATCH_FILES rows."
     columns = schema(batch.attributes)
     extra = [column for column, _ in batch.where if column not in columns]
-    wanted = None if batch.attributes is None else [*batch.attributes, *extra]
-    none = True
-    for group in batches_of(_read(batch, wanted)):
-        none = False
-        yield _part(batch, group, columns)
-    if none:
-        yield pl.DataFrame(schema=columns), {}
+    wanted = None if batch.attributes is None else (*batch.attributes, *extra)
+    frame, shapes, rest = _fast(batch, wanted)
+    if len(frame) or not rest:
+        yield frame, shapes
+    if rest:
+        for group in batches_of(_slowly(batch, wanted, rest)):
+            yield _part(batch, group, columns)
 
 
 def read_batch(

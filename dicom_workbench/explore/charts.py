@@ -275,7 +275,7 @@ def spread(
     names = PLURALS.get(thing, thing + "s")
     rows = bins.select(pl.col("lower").cast(pl.Float64), pl.col("upper").cast(pl.Float64), pl.col("n").cast(pl.Int64))
     edges = [*rows["lower"].to_list(), *rows["upper"].tail(1).to_list()]
-    x = alt.X("lower:Q", bin="binned", title=axis, axis=alt.Axis(grid=False, values=edges[::max(1, len(edges) // 14)], format="g"),
+    x = alt.X("lower:Q", bin="binned", title=axis, axis=alt.Axis(grid=False, values=edges[::-1][::max(1, len(edges) // 8)], format="g"),
               scale=alt.Scale(domain=[edges[0], edges[-1]], nice=False))
     y = alt.Y("n:Q", title=names, axis=alt.Axis(format=",d", tickCount=5, tickMinStep=1))
     tip = [alt.Tooltip("lower:Q", title="from", format="g"), alt.Tooltip("upper:Q", title="to", format="g"), alt.Tooltip("n:Q", title=names, format=",d")]

@@ -91,13 +91,13 @@ def totals(
 
 def bins(
     scores: np.ndarray,   # 0 to 100; nan: not judged
-    most: int = 24,
-) -> pl.DataFrame:        # lower, upper, n: up to 100; a score on an edge counts below it, so 100 lies in the last bin
+    most: int = 24,        # bins
+) -> pl.DataFrame:        # lower, upper, n: up to 100; a score on an edge counts below it: 100 lies in the last bin
     "Scores in bins of equal width, from the lowest one to 100."
     judged = scores[~np.isnan(scores)]
     lowest = float(judged.min()) if len(judged) else 100.0
-    width = next(w for w in (0.5, 1, 2, 5, 10) if 100 - w * most < lowest or w == 10)
-    steps = max(4, int(np.ceil((100 - lowest) / width + 1e-9)))
+    width = next(w for w in (0.5, 1.0, 2.0, 5.0) if 100 - w * most < lowest)
+    steps = min(max(4, int((100 - lowest) / width + 1e-9) + 1), round(100 / width))
     place = np.clip(np.floor((100 - judged) / width + 1e-9).astype(int), 0, steps - 1)
     n = np.bincount(place, minlength=steps)[::-1]
     lower = [100 - width * (steps - i) for i in range(steps)]

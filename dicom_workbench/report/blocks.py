@@ -95,6 +95,7 @@ def table(
     names: Mapping[str, str] | None = None,      # column -> heading
     plain: Collection[str] = ("year",),          # integers that are not counts
     right: Collection[str] = (),                 # columns of text that hold numbers, such as percentages
+    code: Collection[str] = (),                  # columns of ids, shown small
     sort_by: Sequence[str] = (),                 # columns; numbers largest first, text from A to Z
     decimals: int = 1,                           # of floats
     limit: int | None = None,                    # rows to show; how many are left out is said
@@ -106,8 +107,9 @@ def table(
     heads = [(names or {}).get(c, c) for c in shown.columns]
     at_right = [c in right or frame[c].dtype.is_numeric() for c in shown.columns]
     cells = [[_cell(v, c in plain, decimals) for c, v in zip(shown.columns, row, strict=True)] for row in shown.iter_rows()]
+    styles = [" class=dw-n" if r else " class=dw-id" if c in code else "" for c, r in zip(shown.columns, at_right, strict=True)]
     def line(tag: str, values: Sequence[str]) -> str:
-        return "<tr>" + "".join(f'<{tag}{" class=dw-n" if r else ""}>{escape(v)}</{tag}>' for v, r in zip(values, at_right, strict=True)) + "</tr>"
+        return "<tr>" + "".join(f"<{tag}{s}>{escape(v)}</{tag}>" for v, s in zip(values, styles, strict=True)) + "</tr>"
     body = "".join(line("td", row) for row in cells)
     more = f"{grouped(frame.height - shown.height)} more rows are not shown." if frame.height > shown.height else ""
     after = f'<p class="dw-more">{escape(more)}</p>' if more else ""
