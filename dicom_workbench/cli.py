@@ -38,6 +38,8 @@ from . import __version__
 from .acquire.elements import write_elements
 from .acquire.row import STATUSES
 from .acquire.scan import scan, write_parquet
+from .acquire.verify import share_of
+from .acquire.verify import verify as verify_table
 from .catalog import Catalogue, Deny, Source, gate, require
 from .catalog.source import FolderAcquisition, SyntheticAcquisition
 from .quality import last_score, score_source, score_table, workspace_secret
@@ -110,17 +112,21 @@ def extract(
     paths: Annotated[list[str], typer.Argument(help="Folders, files and archives; - reads a list of paths from standard input.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The table to write, .parquet.")],
     elements: Annotated[Path | None, typer.Option(help="A second table, .parquet: every element of every header.")] = None,
+    verify: Annotated[str | None, typer.Option(help="Read a share of the files again with pydicom and compare every cell, e.g. 1%.")] = None,
     engine: Engine = "serial",
     workers: Workers = None,
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
     "Headers of folders, files and archives into one Parquet table."
+    share = share_of(verify) if verify else None
     for file in [output, *([elements] if elements else [])]:
         if file.suffix != ".parquet":
             raise UsageError(f"'{file.name}' is no Parquet file.", "Name the table something.parquet.")
         if file.is_dir() or not file.absolute().parent.is_dir():
             raise UsageError(f"The table cannot be written to '{file}'.", "Name a file in a folder that exists.")
+    if share and "-" in paths:
+        raise UsageError("--verify needs folders or files.", "Name them instead of a list on standard input.")
     if elements and ("-" in paths or elements.absolute() == output.absolute()):
         raise UsageError("--elements needs folders or files, and a file of its own.", "Name them instead of a list on standard input.")
     start = time.perf_counter()
@@ -133,18 +139,27 @@ def extract(
     if elements:
         with progress("Reading all elements") as step:
             rows = write_elements(paths, elements, engine, workers, address, step).rows
+    again = verify_table(table, paths, share) if share else None
     statuses = dict(table.group_by("status").len().sort("status").iter_rows())
+    codes = [Refused.exit_code] if again is not None and len(again.differing) else []
     if as_json:
         told = {"table": str(output), "rows": len(table), "columns": len(table.columns), "statuses": statuses}
-        print_json(told | ({"elements": {"table": str(elements), "rows": rows}} if elements else {}))
+        verified = {"verified": {"files": again.files, "cells": again.cells, "differing": len(again.differing)}} if again else {}
+        print_json(told | ({"elements": {"table": str(elements), "rows": rows}} if elements else {}) | verified)
+        end(codes)
         return
     say(f"{counted(len(table), 'file')} in {time.perf_counter() - start:.1f} s: {by_status(statuses)}.")
     if rows is not None:
         say(f"{counted(rows, 'element')} of their headers.")
+    if again is not None:
+        say(f"{counted(again.files, 'file')} read again with pydicom: {again.cells:,} cells compared, {len(again.differing):,} differ.")
+        for column, cells in again.differing.group_by("column").len().sort("column").iter_rows():
+            say(f"  {column}: {counted(cells, 'cell')}. Please tell us; the values that pydicom gives are the reference.")
     say("Paths that you name yourself are outside the catalogue's gate: you answer for the right to read them.")
     out.print(str(output), markup=False)
     if elements:
         out.print(str(elements), markup=False)
+    end(codes)
 
 # %% ../nbs/90_cli.ipynb #0385a7fc
 SourceNames = Annotated[list[str] | None, typer.Argument(help="Sources of the catalogue.")]

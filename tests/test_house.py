@@ -33,7 +33,7 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("check", ["check_sync.py", "check_notebooks.py", "readme.py"])
+@pytest.mark.parametrize("check", ["check_sync.py", "check_notebooks.py", "readme.py", "rules.py"])
 def test_the_tree_keeps_the_habit(check: str) -> None:
     code, words = said_by(sys.executable, f".ci/{check}", "--check")
     assert code == 0, words
@@ -111,6 +111,15 @@ def test_a_readme_edited_by_hand_is_found(copy: Path) -> None:
     code, words = said_by(sys.executable, ".ci/readme.py", "--check", cwd=copy)
     assert code == 1
     assert "edit the notebook" in words
+
+
+def test_a_rule_that_the_documentation_lacks_is_found(copy: Path) -> None:
+    (copy / "docs").mkdir()
+    table = (ROOT / "docs/rules.md").read_text(encoding="utf-8")
+    (copy / "docs/rules.md").write_text("".join(line for line in table.splitlines(keepends=True) if "`VAL-SEX`" not in line), encoding="utf-8")
+    code, words = said_by(sys.executable, ".ci/rules.py", "--check", cwd=copy)
+    assert code == 1
+    assert "run `python .ci/rules.py`" in words
 
 
 def test_the_readme_holds_the_line_that_runs_the_tests() -> None:

@@ -158,3 +158,13 @@ def test_a_second_window_is_learned_too(tmp_path: Path) -> None:
     rows = [walk(str(path), plan)[0][0] for _ in range(8)]
     assert all(row == rows[0] for row in rows)
     assert any(run.hits and run.parts[0].node.tag >= 0x00091000 for run in runs_of(plan))
+
+
+def test_where_handfuls_are_slow_too_threads_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [*MIXED[:70], str(tmp_path / "none"), str(tmp_path), *MIXED[70:]] * 4
+    expected = read_batch(paths, threads=0)[0]
+    for slow, still_slow, hints in ((-1.0, 1e9, True), (-1.0, -1.0, True), (-1.0, -1.0, False)):
+        monkeypatch.setattr(fetching, "_SLOW", slow)
+        monkeypatch.setattr(fetching, "_STILL_SLOW", still_slow)
+        monkeypatch.setattr(fetching, "_HINTS", hints and hasattr(os, "posix_fadvise"))
+        assert read_batch(paths)[0].equals(expected)

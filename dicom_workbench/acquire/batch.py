@@ -191,7 +191,7 @@ def read_batch(
     paths: Sequence[str | bytes],   # files
     plan: Plan | None = None,       # compile_plan of what is wanted; None: all columns
     known: Sequence[Known | None] = (),  # size and time of each file where a listing has said them; (): files are asked
-    threads: int | None = None,     # that fetch the heads of files; 0: none; None: some, where the disk turns out slow
+    threads: int | None = None,     # that fetch heads ahead; 0: nothing is fetched ahead; None: as the disk needs it
 ) -> tuple[pl.DataFrame, Shapes]:   # a row a file, in this order; shape -> (tag, has it no value?)
     """The headers of many files: file_size, mtime_ns, status, reason, parser, complete, shape and the attributes.
 

@@ -275,10 +275,10 @@ def spread(
     names = PLURALS.get(thing, thing + "s")
     rows = bins.select(pl.col("lower").cast(pl.Float64), pl.col("upper").cast(pl.Float64), pl.col("n").cast(pl.Int64))
     edges = [*rows["lower"].to_list(), *rows["upper"].tail(1).to_list()]
-    x = alt.X("lower:Q", bin="binned", title=axis, axis=alt.Axis(grid=False, values=edges[::-1][::max(1, len(edges) // 8)], format="g"),
+    x = alt.X("lower:Q", bin="binned", title=axis, axis=alt.Axis(grid=False, values=edges[::-1][::max(1, len(edges) // 8)], format="~f"),
               scale=alt.Scale(domain=[edges[0], edges[-1]], nice=False))
     y = alt.Y("n:Q", title=names, axis=alt.Axis(format=",d", tickCount=5, tickMinStep=1))
-    tip = [alt.Tooltip("lower:Q", title="from", format="g"), alt.Tooltip("upper:Q", title="to", format="g"), alt.Tooltip("n:Q", title=names, format=",d")]
+    tip = [alt.Tooltip("lower:Q", title="above", format="~f"), alt.Tooltip("upper:Q", title="up to", format="~f"), alt.Tooltip("n:Q", title=names, format=",d")]
     bar = alt.Chart(rows).mark_bar(color=colour, stroke=INK, strokeWidth=0.4, binSpacing=1).encode(x=x, x2="upper:Q", y=y, tooltip=tip)
     largest = rows.sort("n", "lower", descending=[True, False]).row(0)
     told = f"Most from {largest[0]:g} to {largest[1]:g} ({grouped(largest[2])})"
