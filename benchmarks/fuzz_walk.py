@@ -86,7 +86,7 @@ def main() -> None:
     if options.plain:
         plan.learns = False
     for p in files:
-        read_batch([str(p)] * 7, plan)
+        read_batch([str(p)] * 14, plan)
     print(f"{len(files)} files, {plan.runs} runs learned")
     counts: Counter[tuple[str, str]] = Counter()
     slowest, end = 0.0, time.monotonic() + options.seconds

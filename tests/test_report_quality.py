@@ -15,7 +15,6 @@ from conftest import SOURCE
 
 from dicom_workbench.catalog import Catalogue
 from dicom_workbench.quality import RULES, load_profile, score_source, summary
-from dicom_workbench.quality.assess import assess
 from dicom_workbench.report import ReportResult, run_report
 from dicom_workbench.standard.errors import UsageError
 from dicom_workbench.store import Lake, ingest
@@ -49,7 +48,14 @@ def of_samples(lake: Lake, out: Path, **options: object) -> ReportResult:
 
 @pytest.fixture(scope="module")
 def page(lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return of_samples(lake, tmp_path_factory.mktemp("out")).html.read_text()
+    return seen(of_samples(lake, tmp_path_factory.mktemp("out")))
+
+
+def seen(done: ReportResult) -> str:
+    "The page without the code that made it: what a reader is told."
+    page, code = done.html.read_text().split('<details class="dw-fold dw-made">')
+    assert "report = begin(" in code
+    return page
 
 
 def ledger(page: str) -> list[tuple[Decimal, str]]:
@@ -67,9 +73,9 @@ def test_the_points_that_are_shown_add_up_to_what_is_missing(page: str) -> None:
     assert sum(points for points, _ in shown[:-1]) == shown[-1][0] == 100 - total
 
 
-@pytest.mark.parametrize("top", [1, 4, 500])
+@pytest.mark.parametrize("top", [1, 500])
 def test_they_add_up_however_many_rules_are_named(lake: Lake, tmp_path: Path, top: int) -> None:
-    shown = ledger(of_samples(lake, tmp_path, parameters={"top": top}).html.read_text())
+    shown = ledger(seen(of_samples(lake, tmp_path, parameters={"top": top})))
     assert sum(points for points, _ in shown[:-1]) == shown[-1][0] > 0
 
 
@@ -78,7 +84,7 @@ def test_it_tells_the_score_that_the_command_tells(lake: Lake, page: str) -> Non
     assert f"{said['total']:.2f} left" in page
     figures = re.findall(r"<div><b>(.*?)</b><span>(.*?)</span>", page)
     assert figures[0] == (f"{said['total']:.1f}", "of 100: the score")
-    assert dict((words, number) for number, words in figures[1:5]) == {d: f"{v:.1f}" for d, v in said["dimensions"].items()}
+    assert {words: number for number, words in figures[1:5]} == {d: f"{v:.1f}" for d, v in said["dimensions"].items()}
 
 
 def test_every_rule_is_there_once_asked_or_not(page: str) -> None:
@@ -91,18 +97,19 @@ def test_signals_stand_apart_and_are_no_accusation(page: str) -> None:
     costly = page[page.index("Look at this first</h2>"):page.index("For review by a person</h2>")]
     assert not [r.id for r in RULES if r.category == "provenance" and r.id in costly]
     assert "FRD-UID-MAKER" in page
-    assert "fraud" not in page.replace('&quot;fraud&quot;: &quot;needs a person&quot;', "").lower()
+    assert "fraud" not in page.lower()
 
 
 def test_no_uid_path_or_identifier_is_in_it(lake: Lake, page: str) -> None:
     rows = lake.rows("pydicom_samples").select("path", "PatientID", "PatientName", "AccessionNumber", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID").collect()
-    words = re.sub(r"<(script|style)\b.*?</\1>|<[^>]+>", " ", page, flags=re.S) + "".join(re.findall(r'<script type="application/json".*?</script>', page, flags=re.S))
+    words = re.sub(r"<style\b.*?</style>|<[^>]+>", " ", page, flags=re.S)  # with the data of the charts
     values = {v for column in rows for v in column.drop_nulls() if len(v) > 5}
     assert len(values) > 300
     assert not sorted(v for v in values if v in words)
     assert not UID.search(words)
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
 def test_script_text_of_a_header_is_never_an_element(samples: Path, tmp_path: Path) -> None:
     files = tmp_path / "files"
     files.mkdir()
@@ -134,13 +141,13 @@ def test_a_second_run_gives_the_same_bytes_and_writes_nothing_into_the_lake(lake
     before = sorted((str(p.relative_to(lake.folder)), p.stat().st_mtime_ns) for p in lake.folder.rglob("*") if p.is_file() and "cache" not in p.parts)
     again = of_samples(lake, tmp_path)
     after = sorted((str(p.relative_to(lake.folder)), p.stat().st_mtime_ns) for p in lake.folder.rglob("*") if p.is_file() and "cache" not in p.parts)
-    assert again.html.read_text() == page
+    assert seen(again) == page
     assert before == after
 
 
 def test_another_profile_is_another_score_and_says_so(lake: Lake, page: str, tmp_path: Path) -> None:
     done = of_samples(lake, tmp_path, parameters={"profile": "clinical_archive"})
-    other = done.html.read_text()
+    other = seen(done)
     assert load_profile("clinical_archive").hash in other and load_profile("research").hash in page
     totals = [re.search(r"([\d.]+) left", p)[1] for p in (page, other)]
     assert totals[0] != totals[1]
@@ -157,7 +164,7 @@ def test_a_source_without_any_dicom_is_not_judged(tmp_path: Path) -> None:
     files = tmp_path / "files"
     files.mkdir()
     (files / "notes.txt").write_text("not DICOM, but long enough to be looked at " * 20)
-    page = made_of(tmp_path, files).html.read_text()
+    page = seen(made_of(tmp_path, files))
     assert "<b>not judged</b>" in page and "Nothing could be judged" in page and "No study could be judged" in page
 
 
@@ -174,20 +181,26 @@ def year_of_files(samples: Path, files: Path, years: list[int], **more: str) -> 
 
 def test_the_years_are_shown_where_dates_are_true(samples: Path, tmp_path: Path) -> None:
     year_of_files(samples, tmp_path / "files", [2004, 2005, 2005, 2007])
-    page = made_of(tmp_path, tmp_path / "files").html.read_text()
+    page = seen(made_of(tmp_path, tmp_path / "files"))
     assert "Has the quality changed over the years?" in page and "No score per year" not in page
     assert "n = 4 studies; none missing" in page
 
 
+def test_a_stray_year_is_named_and_not_drawn() -> None:
+    years = pl.DataFrame({"year": [1900, 2019, 2020, 2021], "score": [90.0, 95, 96, 97], "n": [1, 300, 1, 250]})
+    assert summary.main_years(years)["year"].to_list() == [2019, 2020, 2021]
+    few = years.head(2).with_columns(n=pl.lit(1))
+    assert summary.main_years(few)["year"].to_list() == [1900, 2019]
+
+
 def test_no_trend_where_the_headers_say_that_dates_were_shifted(samples: Path, tmp_path: Path) -> None:
     year_of_files(samples, tmp_path / "files", [2004, 2005, 2007], LongitudinalTemporalInformationModified="MODIFIED")
-    page = made_of(tmp_path, tmp_path / "files").html.read_text()
-    assert "No score per year is shown: 3 of 3 headers say" in page and '"years"' not in page
+    page = seen(made_of(tmp_path, tmp_path / "files"))
+    assert "No score per year is shown: 3 of 3 headers say" in page and page.count("data-chart") == 1
 
 
-@pytest.mark.parametrize("asked", ["score", "source"])
-def test_no_trend_where_the_catalogue_says_de_identified(page: str, asked: str) -> None:
-    assert "No score per year is shown: the catalogue says" in page
+def test_no_trend_where_the_catalogue_says_de_identified(page: str) -> None:
+    assert "No score per year is shown: the catalogue says" in page and page.count("data-chart") == 1
 
 
 def test_bins_hold_every_judged_score_once() -> None:
@@ -203,7 +216,7 @@ def test_an_index_of_series_is_reported_too(idc_table: Path, tmp_path: Path) -> 
     lake, found = Lake.open(tmp_path / "ws"), Catalogue.open()
     ingest(found.get("idc_chest_xray"), found.entry("idc_chest_xray").folder, lake)
     one, two = (run_report(lake, found.get("idc_chest_xray"), "quality", out=tmp_path / d) for d in "12")
-    page = one.html.read_text()
+    page = seen(one)
     for name in FILES:
         assert (one.html.parent / name).read_bytes() == (two.html.parent / name).read_bytes()
     shown = ledger(page)
@@ -230,4 +243,3 @@ def test_nothing_asked_is_nothing_lost() -> None:
     table = pl.DataFrame(schema={"title": pl.String, "id": pl.String, "level": pl.String, "violated": pl.Int64, "applicable": pl.Int64, "points_lost": pl.Float64})
     assert summary.lost_points(table)["points_lost"].to_list() == [0.0]
     assert summary.first(table).is_empty()
-    assert assess([], []).rules == ()

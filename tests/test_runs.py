@@ -16,7 +16,7 @@ from dicom_workbench.acquire.walk import walk
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 NAMES = ["CT_small.dcm", "MR_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm", "JPEG2000.dcm", "rtplan.dcm",
          "image_dfl.dcm", "test-SR.dcm", "693_J2KI.dcm"]
-MIXED = [str(FILES / name) for name in NAMES] * 12
+MIXED = [str(FILES / name) for name in NAMES] * 16
 
 
 def plain() -> Plan:
@@ -155,7 +155,7 @@ def test_a_second_window_is_learned_too(tmp_path: Path) -> None:
     path = tmp_path / "a.dcm"
     ds.save_as(path)
     plan = compile_plan()
-    rows = [walk(str(path), plan)[0][0] for _ in range(8)]
+    rows = [walk(str(path), plan)[0][0] for _ in range(16)]
     assert all(row == rows[0] for row in rows)
     assert any(run.hits and run.parts[0].node.tag >= 0x00091000 for run in runs_of(plan))
 

@@ -40,7 +40,7 @@ def differences(paths: list[Path], attributes: list[str] | None = None, learned:
     plan = compile_plan(attributes)
     if learned:
         for path in paths:
-            read_batch([str(path)] * 7, plan)
+            read_batch([str(path)] * 14, plan)
         assert plan.runs
     table, shapes = read_batch([str(p) for p in paths], plan)
     found = []

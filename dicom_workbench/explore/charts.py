@@ -291,12 +291,13 @@ def score_by_year(
     years: pl.DataFrame,   # year: Int, score: Float (null = not judged), n: Int; one row a year, in order
     title: str,            # the question
     undated: int = 0,      # records without a date
+    outside: int = 0,      # records of years that are not shown
     thing: str = "study",  # what was counted
     width: int = 820,
 ) -> Drawing:
     "A line from 0 to 100 over the years, and the number of records that it rests on below."
-    n = int(years["n"].sum()) + undated
-    subtitle = caption(n, undated, thing, without="no date")
+    n = int(years["n"].sum()) + undated + outside
+    subtitle = caption(n, undated, thing, without="no date") + (f"; {grouped(outside)} in years before or after not shown" if outside else "")
     all_years = every_year(years.select("year", "n")).join(years.select(pl.col("year").cast(pl.Int64), "score"), on="year", how="left").sort("year")
     first, last = int(all_years["year"][0]), int(all_years["year"][-1])
     lowest = float(all_years["score"].min() or 0)  # type: ignore[arg-type]
