@@ -200,6 +200,7 @@ def end(codes: list[int]) -> None:
 def ingest(
     sources: SourceNames = None,
     every: EverySource = False,
+    elements: Annotated[bool, typer.Option("--elements", help="Keep every element of every header too.")] = False,
     engine: Engine = "serial",
     workers: Workers = None,
     address: Address = None,
@@ -219,7 +220,7 @@ def ingest(
     for source in wanted:
         with one_of_many(codes, alone=len(wanted) == 1), progress(f"Ingesting {source.id}") as step:
             start = time.perf_counter()
-            done = ingest_source(made_up(source, lake), catalogue.entry(source.id).folder, lake, engine, workers, step, address)
+            done = ingest_source(made_up(source, lake), catalogue.entry(source.id).folder, lake, engine, workers, step, address, elements)
             results.append(vars(done))
             _tell(source, done, time.perf_counter() - start)
     if as_json:

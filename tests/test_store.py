@@ -159,6 +159,28 @@ def test_a_file_outside_where_is_a_row_without_values(ward: Path, write_source, 
     assert set(levels.instances(lake, "ward").select("Modality").collect()["Modality"]) == {"MR"}
 
 
+def test_elements_follow_their_files_through_a_rescan(ward: Path, write_source, tmp_path: Path) -> None:
+    catalogue, lake = write_source(ward), Lake.open(tmp_path / "ws")
+    ingest_ward(catalogue, lake)
+    with pytest.raises(UsageError, match="--elements"):
+        lake.elements("ward")
+    assert ingest_ward(catalogue, lake, elements=True).read > 0
+    modality = pl.col("keyword") == "Modality", pl.col("path") == "CT_small.dcm"
+    assert lake.elements("ward").filter(*modality).select("value").collect()["value"].to_list() == ["CT"]
+    (ward / "CT_small.dcm").write_bytes((ward / "MR_small.dcm").read_bytes())
+    assert ingest_ward(catalogue, lake, elements=True).read == 1
+    assert lake.elements("ward").filter(*modality).select("value").collect()["value"].to_list() == ["MR"]
+    seen = set(lake.elements("ward").select("path").unique().collect()["path"])
+    assert seen <= {path for path, _, status, _, _ in contents(lake) if status != "not_dicom"}
+
+
+def test_elements_of_files_that_where_leaves_out_are_not_kept(ward: Path, write_source, tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path / "ws")
+    ingest_ward(write_source(ward, more='where = {Modality = ["MR"]}'), lake, elements=True)
+    kept = set(lake.elements("ward").filter(pl.col("keyword") == "Modality").select("value").unique().collect()["value"])
+    assert kept == {"MR"}
+
+
 def test_levels_count_patients_studies_series_and_instances_as_pydicom_does(ward: Path, write_source, tmp_path: Path) -> None:
     lake = Lake.open(tmp_path / "ws")
     ingest_ward(write_source(ward), lake)

@@ -199,7 +199,7 @@ def _with_vocabulary(rows: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
         dear = [name for name in wanted if not name.endswith("|given")]
         if not dear:
             continue
-        sample = values.gather_every(-(-len(values) // 10_000))
+        sample = values.gather_every(1 + len(values) // 10_000)
         if len(rows) >= _SMALL and sample.n_unique() < 0.6 * len(sample):
             number, first = numbered(values.hash().to_numpy())
             made += values[first].to_frame().select(make(dear))[number].get_columns()
@@ -319,15 +319,17 @@ class _Sorter:
     def __init__(self, plan: _Plan, repeated: Mapping[str, pl.Series]) -> None:
         self.plan = plan
         self.rules = [replace(r, fails=_again(r, repeated[r.id])) if r.repeated else r for r in plan.row_rules]
-        self.families: list[_Family] | None = None
+        self.learned = False
+        self.families: list[_Family] = []
         self.every: list[int] = []
         self.varying: set[str] = set()
 
     def take(self, rows: pl.DataFrame, keep: Path | None, shown: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
         "The patterns of a part, and what its series are."
-        if self.families is None:
+        if not self.learned:
             self.families, self.every = _families(rows, {b: _raw((r.applies, r.fails)) for b, r in enumerate(self.rules)})
             self.varying = _varying(rows, self.plan)
+            self.learned = len(rows) >= _SMALL
         keys = _with_vocabulary(rows.select(KEYS), [f"{k}|given" for k in KEYS]).select(pl.col(f"{k}|given").alias(k) for k in KEYS)
         own = keys.select(signature(KEYS)).to_series().to_numpy()
         applies, fails = _answers(rows, self.rules, self.families, self.every)
@@ -392,7 +394,8 @@ def _entities(rows: pl.DataFrame, keys: pl.DataFrame, own: np.ndarray, plan: _Pl
     asked = [*sums.values(), *map(pl.col, moving)]
     table = _with_vocabulary(rows.select(sorted(_raw(asked))), _made(asked)) if asked else rows.select(KEYS)
     count = rows["instance_count"] if "instance_count" in rows.columns else pl.Series(np.ones(len(rows), dtype=np.int64))
-    each = _select(table, [*moving, *[e.alias(n) for n, e in sums.items()], count.alias("#instances"), pl.Series("_k", number)], shared=True)
+    each = _select(table, [*map(pl.col, moving), *[e.alias(n) for n, e in sums.items()]], shared=True) if asked else pl.DataFrame()
+    each = pl.DataFrame([count.alias("#instances"), pl.Series("_k", number)]).hstack(each)
     part = _reduced(each, ["_k"], replace(plan, extremes=tuple(moving)), filled=True)
     return pl.concat([keys[first], found, part.sort("_k").drop("_k")], how="horizontal")
 

@@ -241,7 +241,7 @@ def minute(
 ) -> pl.Expr:   # minutes since 1970-01-01 00:00
     "The minute that a date and a time name; null where the time does not begin with four digits."
     clock = given(time).str.slice(0, 4).cast(pl.Int32, strict=False)  # HHMM: much quicker than to read the whole time
-    good = (given(time).str.len_bytes() >= 4) & (clock < 2400)
+    good = (given(time).str.len_bytes() >= 4) & (clock < 2400) & (clock % 100 < 60)
     return pl.when(good).then(day(date).cast(pl.Int32) * 1440 + clock // 100 * 60 + clock % 100)
 
 

@@ -12,6 +12,7 @@ from importlib.resources import files
 
 import polars as pl
 
+from .completeness import fillers
 from .rule import INSTANCES, Rule, differs, given, total
 
 # %% ../../nbs/quality/23_relational.ipynb #12501d1c
@@ -120,7 +121,8 @@ STUDY = (
     ),
     Rule(
         "REL-ACCESSION", "One accession number on several patients", "conformance.relational", "inconsistency", "study", "warning",
-        applies=given("AccessionNumber").is_not_null() & given("PatientID").is_not_null(),
+        applies=given("AccessionNumber").is_not_null() & given("PatientID").is_not_null()
+        & ~given("AccessionNumber").str.strip_chars().str.to_uppercase().is_in(fillers("text")),
         fails=several(WHO, given("AccessionNumber")),
         reference="PS3.3 C.7.2.1", attribute="AccessionNumber",
     ),

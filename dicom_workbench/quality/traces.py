@@ -83,9 +83,10 @@ def _root(uid: pl.Expr) -> pl.Expr:
 UIDS = (
     Rule(
         "FRD-UID-MAKER", "Acquired series under a UID that the machine's maker did not issue", "provenance", "deception", "series", "info",
-        applies=given("Modality").is_in(ACQUIRED) & ~_DEIDENTIFIED & _MAKER.str.contains("|".join(f"(?:{pattern})" for pattern, _ in _MAKERS)),
+        applies=given("Modality").is_in(ACQUIRED) & ~_DEIDENTIFIED & ~given("SeriesInstanceUID").str.starts_with("2.25.")
+        & _MAKER.str.contains("|".join(f"(?:{pattern})" for pattern, _ in _MAKERS)),
         fails=~pl.any_horizontal(_MAKER.str.contains(pattern) & _under(roots) for pattern, roots in _MAKERS),
-        reference="PS3.5 9.1 and Annex B; makers.csv", attribute="SeriesInstanceUID",
+        reference="PS3.5 9.1 and Annex B (2.25: of a UUID, which names no issuer); makers.csv", attribute="SeriesInstanceUID",
     ),
     Rule(
         "FRD-UID-ROOT-MIX", "UIDs of several issuers in one series", "provenance", "deception", "series", "info",

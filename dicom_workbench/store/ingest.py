@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from filelock import FileLock, Timeout
@@ -19,6 +20,7 @@ from filelock import FileLock, Timeout
 from .. import __version__
 from ..acquire import engines
 from ..acquire.dicomdir import NOT_THERE, missing_files
+from ..acquire.elements import write_elements_shard
 from ..acquire.folder import list_file, list_files
 from ..acquire.index import open_index, write_index_shards
 from ..acquire.row import Entry, encode_path, schema
@@ -108,6 +110,7 @@ def ingest(
     workers: int | None = None,
     progress: Progress | None = None,
     address: str | None = None,       # of a Dask or Spark cluster
+    elements: bool = False,           # keep every element of every header too, in the table elements
 ) -> Ingested:
     "Read what is new of a source into the lake. Raises Refused where the gate says no, UsageError for a wrong root."
     require(source, "ingest")
@@ -116,7 +119,7 @@ def ingest(
     try:
         with plain_errors(), lock.acquire(timeout=0):
             if isinstance(acquisition, FolderAcquisition | ArchiveAcquisition):
-                return _ingest_files(source, location(source, folder), lake, partial(engines.run, engine=engine, workers=workers, address=address), progress)
+                return _ingest_files(source, location(source, folder), lake, partial(engines.run, engine=engine, workers=workers, address=address), progress, elements)
             if isinstance(acquisition, IndexAcquisition):
                 return _ingest_index(source, location(source, folder), lake, progress)
     except Timeout as error:
@@ -146,11 +149,11 @@ def _listing(source: Source, root: Path) -> tuple[Path, list[Entry]]:
 
 
 def _ingest_files(
-    source: Source, root: Path, lake: Lake, run: Callable[..., Iterator[Manifest]], progress: Progress | None
+    source: Source, root: Path, lake: Lake, run: Callable[..., Iterator[Any]], progress: Progress | None, elements: bool
 ) -> Ingested:
     root, entries = _listing(source, root)
     notes = lake.notes("instances", source.id)
-    settings = _fingerprint(READER, COLUMNS, _where(source))
+    settings = _fingerprint(READER, COLUMNS, _where(source), *(["elements"] if elements else []))
     ledger = _ledger(lake, source.id)
     read_all = bool(notes) and notes[0]["settings"] != settings
     changes = _compare(entries, ledger, read_all)
@@ -171,6 +174,8 @@ def _ingest_files(
         read += manifest.rows - manifest.statuses.get("missing", 0)
         if progress:
             progress(done, len(changes.fresh))
+    if elements:
+        _keep_elements(lake, source.id, [replace(batch, entries=_allowed(batch, added)) for batch in batches], run, run_id)
     gone = changes.gone + _left(added, ledger, changes)
     kept, removed = _rewrite(ledger, changes.stale, gone, rows, run_id)
     _commit(lake, source.id, sorted(added) + kept, removed, {"run_id": run_id, "settings": settings})
@@ -209,6 +214,24 @@ def _rewrite(
     return added, [Path(shard) for shard in touched]
 
 
+def _allowed(batch: Batch, shards: list[Path]) -> tuple[Entry, ...]:
+    "The files of a batch whose elements may be kept: where the source leaves files out, only those that it keeps."
+    if not batch.where:
+        return batch.entries
+    kept = set(pl.scan_parquet(shards).filter(pl.col("parser").is_not_null()).select("path").collect()["path"])
+    return tuple(entry for entry in batch.entries if entry.path in kept)
+
+
+def _keep_elements(lake: Lake, source_id: str, batches: list[Batch], run: Callable[..., Iterator[Any]], run_id: str) -> None:
+    "The whole headers of a run, committed before its instances; `Lake.elements` shows only those of files as they are now."
+    folder = lake.shard_folder("elements", source_id, run_id)
+    work = partial(write_elements_shard, folder=str(folder))
+    shards = sorted(Path(shard) for shard in run([batch for batch in batches if batch.entries], work))
+    known = set(lake.files("elements", source_id))
+    if new := [shard for shard in shards if shard not in known]:
+        lake.commit("elements", source_id, new, note={"run_id": run_id})
+
+
 def _commit(lake: Lake, source_id: str, add: list[Path], remove: list[Path], note: dict[str, str]) -> None:
     "shapes first, then instances: readers use only the shapes of runs that instances knows."
     live = sorted(set(lake.files("instances", source_id)) - set(remove)) + add
@@ -230,7 +253,7 @@ def _parts(shards: list[Path]) -> Iterator[pl.DataFrame]:
 
 def _forget_abandoned(lake: Lake, source_id: str, run_id: str) -> None:
     "Take away the shards of runs that were killed and will not be resumed: no commit knows them."
-    for name in ("instances", "series", "shapes"):
+    for name in ("instances", "series", "shapes", "elements"):
         table = lake.table(name)
         known = {h.get("run_id") for h in table.history()} if table is not None else set()
         folder = lake.folder / name / f"source_id={source_id}"

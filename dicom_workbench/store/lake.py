@@ -23,6 +23,7 @@ from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
+from ..acquire.elements import COLUMNS as ELEMENTS
 from ..acquire.row import FRAME, schema
 from ..acquire.scan import SHAPES
 from ..standard.errors import UsageError, WorkbenchError
@@ -82,6 +83,7 @@ TABLES: dict[str, dict[str, Any]] = {  # table -> the columns it begins with; fu
     "series": {"source_id": FRAME["source_id"], "run_id": FRAME["run_id"], "parser": FRAME["parser"], "instance_count": pl.Int64()}
     | dict.fromkeys(("IssuerOfPatientID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "StudyDate"), pl.String()),
     "shapes": {"source_id": FRAME["source_id"], **SHAPES},
+    "elements": dict(ELEMENTS),
     "scores": {"source_id": FRAME["source_id"]},    # their columns are those of the room quality
     "findings": {"source_id": FRAME["source_id"]},
 }
@@ -263,3 +265,16 @@ class Lake:
         live = self.rows(source_id, version).select("run_id", "shape").unique()  # a run that instances does not know is not done
         known = pl.scan_parquet(files, hive_partitioning=False).join(live, on=["run_id", "shape"], how="semi")
         return known.select("shape", "tags", "empty").unique("shape").sort("shape")
+
+
+    def elements(
+        self,
+        source_id: str,
+        version: str | int | None = None,
+    ) -> pl.LazyFrame:  # path, tag_path, keyword, vr, value, private_creator, run_id
+        "Every element of every header, where the source was ingested with them. Raises UsageError where it was not."
+        files = self.files("elements", source_id)
+        if not files:
+            raise UsageError(f"Source '{source_id}' was ingested without its elements.", f"Run `dicom-workbench ingest {source_id} --elements`.")
+        live = self.rows(source_id, version).select("path", "run_id")  # what a later run has replaced is not shown
+        return pl.scan_parquet(files, hive_partitioning=False).join(live, on=["path", "run_id"], how="semi")

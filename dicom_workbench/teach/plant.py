@@ -329,15 +329,19 @@ def _together(planter: Planter, files: list[File]) -> tuple[list[File], list[Exp
 
 # %% ../../nbs/teach/10_plant.ipynb #97efa111
 class Sower:
-    "Plants one defect in all files; its ledger has one line."
+    "Plants one defect in the files of every patient."
 
     def __init__(self, planter: Planter) -> None:
         self.planter = planter
-        self.ledger = [Expected(planter.id, planter.id, "source", "", "", "", "", "", planter.attribute, planter.description)]
+        self.ledger: list[Expected] = []
 
     def __call__(self, files: Files) -> Files:
         "The patient's files with the defect."
-        return sorted(closed(file) for file in self.planter.change(open_files(files)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            changed = self.planter.change(open_files(files))
+        self.ledger.extend(_expected(self.planter, changed))
+        return sorted(closed(file) for file in changed)
 
 # %% ../../nbs/teach/10_plant.ipynb #482dd947
 def ledger_text(

@@ -9,15 +9,11 @@ __all__ = ['COMPUTED']
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit
 
-from .plant import File, Planter, drops, modality, own, plant_value, puts, sets
+from .plant import File, Planter, drops, modality, own, plant_value, puts, sets, some
 from .plant_relations import STACK
 from .plant_values import RADIOGRAPH
 
 # %% ../../nbs/teach/14_plant_computed.ipynb #0bdba165
-def _longer(file: File) -> None:
-    file.data.PixelData = file.data.PixelData + bytes(64)
-
-
 def _older(file: File) -> None:
     plant_value(file, "PatientAge", f"{int(file.text('PatientAge')[:3]) + 10:03d}Y")
 
@@ -53,10 +49,10 @@ def _compressed(file: File) -> None:
 
 # %% ../../nbs/teach/14_plant_computed.ipynb #3a3980fd
 COMPUTED = (
-    Planter("CPU-PIXLEN", "instance", "More pixels than rows and columns allow", own(_longer), "PixelData", RADIOGRAPH),
+    Planter("CPU-PIXLEN", "instance", "More rows than the file has bytes for", sets(Rows=4000), "Rows", RADIOGRAPH),
     Planter("CPU-HIGHBIT", "instance", "High Bit is not the highest bit", sets(HighBit=10), "HighBit", RADIOGRAPH),
     Planter("CPU-SPP-PI", "instance", "RGB with one sample per pixel", puts(PhotometricInterpretation="RGB"), "SamplesPerPixel", modality("RG")),
-    Planter("CPU-SPP-PI", "instance", "Three samples, and nothing says how they lie", drops("PlanarConfiguration"), "PlanarConfiguration", modality("US"),
+    Planter("CPU-SPP-PI-PlanarConfiguration", "instance", "Three samples, and nothing says how they lie", drops("PlanarConfiguration"), "PlanarConfiguration", modality("US"),
             breaks=(("CMP-T1C-ABSENT", "instance", "PlanarConfiguration"),)),
     Planter("CPU-AGE", "study", "Ten years older than the birth date says", own(_older), "PatientAge",
             lambda f: f.text("PatientAge").endswith("Y") and 2 <= int(f.text("PatientAge")[:3]) < 85),
@@ -65,12 +61,16 @@ COMPUTED = (
     Planter("CPU-IOP-ORTHO", "instance", "Directions that are not at right angles", puts(ImageOrientationPatient="1\\0\\0\\0.005\\0.9999875\\0"),
             "ImageOrientationPatient", modality("CT"), entity="series"),
     Planter("CPU-SPACING-UNIFORM", "series", "One slice lies beside its place", _shifted, "ImagePositionPatient", modality("CT", "PT"), least=7),
-    Planter("CPU-SLICELOC", "instance", "Slice Location contradicts the position", own(_elsewhere), "SliceLocation", STACK),
+    Planter("CPU-SLICELOC", "series", "Slice Location contradicts the position", some(own(_elsewhere)), "SliceLocation", STACK, least=5),
     Planter("CPU-THICK-SPACING", "series", "Spacing Between Slices is twice the measured one", own(_twice_as_far), "SpacingBetweenSlices", modality("MR")),
     Planter("CPU-SPACING-POS", "instance", "Pixels without extent", puts(PixelSpacing="0\\0"), "PixelSpacing", STACK, entity="series"),
+    Planter("CPU-SPACING-FOV", "instance", "A field of view of more than two metres", puts(PixelSpacing="75\\75"), "PixelSpacing", modality("CT"), entity="series"),
+    Planter("CPU-FRAMES", "instance", "No frame at all", puts(NumberOfFrames="0"), "NumberOfFrames", modality("US")),
+    Planter("CPU-LOSSY-LossyImageCompressionRatio", "instance", "Lossy, and nothing says how much was lost", puts(LossyImageCompression="01"),
+            "LossyImageCompressionRatio", modality("RG"), breaks=(("CMP-T1C-ABSENT", "instance", "LossyImageCompressionRatio"),)),
     Planter("CPU-LOSSY", "instance", "JPEG compressed, and says that nothing was lost", own(_compressed), "LossyImageCompression", modality("RG")),
-    Planter("CPU-WINDOW", "instance", "A window of width zero", puts(WindowWidth="0"), "WindowWidth", RADIOGRAPH),
-    Planter("CPU-WINDOW", "instance", "Two centres and one width", puts(WindowCenter="1024\\2048"), "WindowCenter", RADIOGRAPH),
+    Planter("CPU-WINDOW-WindowWidth", "instance", "A window of width zero", puts(WindowWidth="0"), "WindowWidth", RADIOGRAPH),
+    Planter("CPU-WINDOW", "instance", "Two centres and one width", puts(WindowCenter="1024\\2048"), "WindowWidth", RADIOGRAPH),
     Planter("CPU-SMALLBITS", "instance", "A largest pixel value beyond 12 bits", own(_too_bright),
             "LargestImagePixelValue", RADIOGRAPH),
 )

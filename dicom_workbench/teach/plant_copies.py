@@ -6,6 +6,9 @@
 __all__ = ['COPIES']
 
 # %% ../../nbs/teach/16_plant_copies.ipynb #9c7f7bb2
+from pydicom.encaps import encapsulate
+from pydicom.uid import RLELossless
+
 from .plant import File, Planter, copy_of, modality, other_uid, own, plant_value, rename
 from .plant_relations import different, in_groups
 from .plant_values import RADIOGRAPH, alone
@@ -24,15 +27,35 @@ def _other_pixels(file: File) -> None:
 
 
 def _copied(files: list[File]) -> list[File]:
+    copy = _beside(files[0])
+    files[0].touched = copy.touched = True
+    return [*files, copy]
+
+
+def _copied_and_recoded(files: list[File]) -> list[File]:
+    "A copy that says that its pixels are packed by runs, without loss."
+    copy = _beside(files[0])
+    copy.data.PixelData = encapsulate([bytes(64)])
+    copy.data["PixelData"].VR, copy.data["PixelData"].is_undefined_length = "OB", True
+    copy.data.file_meta.TransferSyntaxUID = RLELossless
+    files[0].touched = copy.touched = True
+    return [*files, copy]
+
+
+def _same_identifier(files: list[File]) -> list[File]:
+    "An image of another instant under the identifier of this one; as long as it, to the byte."
+    copy = _beside(files[0])
+    plant_value(copy, "ContentTime", "235959")
+    _other_pixels(copy)
     files[0].touched = True
-    return [*files, _beside(files[0])]
+    return [*files, copy]
 
 
 def _copied_and_changed(files: list[File]) -> list[File]:
     copy = _beside(files[0])
     plant_value(copy, "ImageComments", "Reworked")
     _other_pixels(copy)
-    copy.touched, files[0].touched = False, True
+    files[0].touched = True
     return [*files, copy]
 
 
@@ -46,14 +69,39 @@ def _sent_again(files: list[File]) -> list[File]:
 
 
 def _slice_again(files: list[File]) -> list[File]:
-    "A slice twice in its series, with other pixels."
+    "A slice twice in its series, with other pixels and the same number."
     [*_, copy] = _sent_again(files)
+    plant_value(copy, "InstanceNumber", files[0].text("InstanceNumber"))
     _other_pixels(copy)
     return [*files, copy]
 
 
+def _series_again(files: list[File]) -> list[File]:
+    "All of a series once more under new identifiers."
+    copies = []
+    for file in files:
+        copy = copy_of(file, file.path.replace("/SE", "/SE9"))
+        rename(copy, other_uid(file.text("SOPInstanceUID")))
+        plant_value(copy, "SeriesInstanceUID", other_uid(file.text("SeriesInstanceUID")))
+        file.touched = True
+        copies.append(copy)
+    return [*files, *copies]
+
+
+def _study_of_another(files: list[File]) -> list[File]:
+    "The same study of somebody else who was born on the same day."
+    [*both] = _study_again(files)
+    for copy in both[len(files):]:
+        for keyword, first in (("PatientID", 3), ("AccessionNumber", 1)):
+            text = copy.text(keyword)
+            plant_value(copy, keyword, f"{text[:first]}7{text[first + 1:]}")
+        plant_value(copy, "PatientName", "TWIN^ONE^X")
+    return both
+
+
 def _same_number(files: list[File]) -> list[File]:
     plant_value(files[-1], "InstanceNumber", files[0].text("InstanceNumber"))
+    files[0].touched = True
     return files
 
 
@@ -82,10 +130,17 @@ def _two_numbers(files: list[File]) -> list[File]:
 # %% ../../nbs/teach/16_plant_copies.ipynb #93f5e67f
 COPIES = (
     Planter("UNQ-SOP-IDENTICAL", "instance", "The same file twice", _copied, "SOPInstanceUID", RADIOGRAPH),
-    Planter("UNQ-SOP-CONFLICT", "instance", "Two contents under one identifier", _copied_and_changed, "SOPInstanceUID", RADIOGRAPH),
+    Planter("UNQ-SOP-RECODED", "instance", "The same image in two encodings", _copied_and_recoded, "TransferSyntaxUID", RADIOGRAPH),
+    Planter("UNQ-SOP-EDITED", "instance", "A file and what somebody made of it, under one identifier", _copied_and_changed, "SOPInstanceUID", RADIOGRAPH),
+    Planter("UNQ-SOP-CONFLICT", "instance", "Two contents under one identifier", _same_identifier, "SOPInstanceUID", RADIOGRAPH),
+    Planter("UNQ-SERIES-RESENT", "series", "A series sent again under new identifiers", _series_again, "SeriesInstanceUID", RADIOGRAPH),
     Planter("UNQ-PIXELHASH", "instance", "The same pixels under two identifiers", _sent_again, "PixelData", RADIOGRAPH, entity="series", only=alone),
-    Planter("UNQ-INSTANCENO", "series", "Two images with one number", _same_number, "InstanceNumber", modality("US"), least=3),
-    Planter("UNQ-POSITION", "series", "One slice twice", _slice_again, "ImagePositionPatient", modality("CT"), least=5),
-    Planter("UNQ-STUDY-RESENT", "study", "A study sent again under new identifiers", _study_again, "StudyInstanceUID", RADIOGRAPH),
+    Planter("UNQ-INSTANCENO", "instance", "Two images with one number", _same_number, "InstanceNumber", modality("US"), entity="series", least=3),
+    Planter("UNQ-POSITION", "instance", "One slice twice", _slice_again, "ImagePositionPatient", modality("CT"), entity="series", least=5,
+            breaks=(("UNQ-INSTANCENO", "instance", "InstanceNumber"),)),
+    Planter("UNQ-STUDY-RESENT", "study", "A study sent again under new identifiers", _study_again, "StudyInstanceUID", RADIOGRAPH,
+            breaks=(("UNQ-SERIES-RESENT", "series", "SeriesInstanceUID"),)),
+    Planter("UNQ-PATIENT-LINK-SCAN", "study", "Two people born on one day, on one machine on one day", _study_of_another, "PatientID",
+            lambda f: RADIOGRAPH(f) and f.text("PatientBirthDate")[4:] != "0101"),
     Planter("UNQ-PATIENT-LINK", "patient", "One person under two numbers", _two_numbers, "PatientID", only=different("StudyInstanceUID")),
 )

@@ -7,6 +7,7 @@ __all__ = ['STACK', 'INSIDE', 'PATIENT', 'PAIRS', 'RELATIONS', 'different', 'in_
 
 # %% ../../nbs/teach/13_plant_relations.ipynb #541f4dfd
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from pydicom import Dataset
 
@@ -57,19 +58,34 @@ def _other_accession(file: File) -> None:
     plant_value(file, "AccessionNumber", "B" + file.text("AccessionNumber")[1:])
 
 
+def _day_before(file: File) -> None:
+    day = datetime.strptime(file.text("StudyDate"), "%Y%m%d") - timedelta(days=1)
+    plant_value(file, "StudyDate", day.strftime("%Y%m%d"))
+
+
+def _year_older(file: File) -> None:
+    plant_value(file, "PatientAge", f"{int(file.text('PatientAge')[:3]) + 1:03d}Y")
+
+
 INSIDE = (
     Planter("REL-META-SOP", "instance", "The file meta information names another instance", own(_other_meta), "MediaStorageSOPInstanceUID", RADIOGRAPH),
-    Planter("REL-REF-DANGLING", "instance", "Refers to a series that is not there", own(_dangling), "ReferencedSeriesSequence", RADIOGRAPH),
-    Planter("REL-SOP-MODALITY", "series", "A computed radiograph that claims to be ultrasound", puts(Modality="US"), "Modality", modality("CR")),
+    Planter("REL-REF-DANGLING", "series", "Refers to a series that is not there", own(_dangling), "ReferencedSeriesSequence_SeriesInstanceUID", RADIOGRAPH),
+    Planter("REL-SOP-MODALITY", "instance", "A computed radiograph that claims to be ultrasound", puts(Modality="US"), "Modality", modality("CR"), entity="series"),
     Planter("REL-SERIES-MODALITY", "series", "One image of the series has another modality", some(puts(Modality="OT")), "Modality", modality("US"),
-            least=2, breaks=(("REL-SOP-MODALITY", "series", "Modality"),)),
+            least=2, breaks=(("REL-SOP-MODALITY", "instance", "Modality"),)),
     Planter("REL-SERIES-FOR", "series", "Half of the slices lie in another frame of reference", some(own(_other_frame), 4), "FrameOfReferenceUID",
             STACK, least=8),
-    Planter("REL-SERIES-EQUIP", "series", "One slice comes from another machine", some(puts(DeviceSerialNumber="X99001")), "DeviceSerialNumber",
+    Planter("REL-SERIES-EQUIP", "series", "One slice comes from another machine", some(puts(DeviceSerialNumber="X99001")), "Manufacturer",
             modality("CT", "MR", "US"), least=3),
-    Planter("REL-SERIES-MATRIX", "series", "One slice is spaced otherwise", some(puts(PixelSpacing="6.25\\6.25")), "PixelSpacing", STACK, least=5),
-    Planter("REL-STUDY-DATE", "study", "One image of the study has another accession number", some(own(_other_accession)), "AccessionNumber",
+    Planter("REL-SERIES-MATRIX", "series", "One slice is spaced otherwise", some(puts(PixelSpacing="6.25\\6.25")), "Rows", STACK, least=5),
+    Planter("REL-SERIES-LOCALIZER", "series", "The first slice is a localizer", some(puts(ImageType="ORIGINAL\\PRIMARY\\LOCALIZER")), "ImageType", modality("CT"),
+            least=5),
+    Planter("REL-STUDY-ACCESSION", "study", "One image of the study has another accession number", some(own(_other_accession)), "AccessionNumber",
             modality("US", "CT", "MG", "MR"), least=2),
+    Planter("REL-STUDY-DATE", "study", "One image of the study is dated a day earlier", some(own(_day_before)), "StudyDate",
+            modality("US", "CT", "MG", "MR"), least=2),
+    Planter("REL-STUDY-AGE", "study", "One image of the study says that the patient is older", some(own(_year_older)), "PatientAge",
+            lambda f: f.text("Modality") in ("US", "CT", "MG", "MR") and f.text("PatientAge").endswith("Y"), least=2),
     Planter("AMB-LATERALITY-CONFLICT", "series", "The description says left, the side says right",
             own(lambda f: plant_value(f, "Laterality", "R" if f.text("Laterality") == "L" else "L")), "Laterality",
             lambda f: f.text("Modality") == "CR" and bool(f.text("Laterality"))),
@@ -115,14 +131,34 @@ def _half_to_another(files: list[File]) -> list[File]:
     return files
 
 
+def _another_person(file: File) -> None:
+    plant_value(file, "PatientName", "NOBODY^SPECIAL^X")
+    next_day_of_birth(file)
+
+
+def _other_sex(file: File) -> None:
+    plant_value(file, "PatientSex", "M" if file.text("PatientSex") == "F" else "F")
+
+
+def _several_plain_studies(files: list[File]) -> bool:
+    "Studies of nothing that only one sex has."
+    return different("StudyInstanceUID")(files) and not any(f.text("Modality") in ("US", "MG") for f in files)
+
+
 PATIENT = (
-    Planter("REL-SERIES-STUDY", "series", "A series that belongs to two studies", _series_in_two_studies, "SeriesInstanceUID", entity="patient",
+    Planter("REL-SERIES-STUDY", "series", "A series that belongs to two studies", _series_in_two_studies, "StudyInstanceUID", entity="patient",
             only=_two_alike, blank=("StudyInstanceUID",)),
     Planter("REL-STUDY-PATIENT", "study", "A study that belongs to two patients", _half_to_another, "PatientID", RADIOGRAPH, entity="study",
             only=different("SeriesInstanceUID"), blank=("patient",)),
     Planter("REL-PATIENT-SEX", "patient", "Recorded as other in one study", _in_one_study(lambda f: plant_value(f, "PatientSex", "O")), "PatientSex",
-            modality("CR", "DX", "RG"), only=lambda files: different("StudyInstanceUID")(files) and not any(
-                f.text("Modality") in ("US", "MG") for f in files)),
+            modality("CR", "DX", "RG"), only=_several_plain_studies),
+    Planter("REL-PATIENT-SEX-MF", "patient", "A man in one study, a woman in another", _in_one_study(_other_sex), "PatientSex",
+            modality("CR", "DX", "RG"), only=_several_plain_studies, breaks=(("REL-PATIENT-SEX", "patient", "PatientSex"),)),
+    Planter("REL-PATIENT-NAME", "patient", "Another name in one study", _in_one_study(lambda f: plant_value(f, "PatientName", "MARRIED^NEWLY^X")), "PatientName",
+            only=different("StudyInstanceUID")),
+    Planter("UNQ-PATIENT-MIXED", "patient", "Another name and another birth date in one study", _in_one_study(_another_person), "PatientID",
+            only=different("StudyInstanceUID"),
+            breaks=(("REL-PATIENT-NAME", "patient", "PatientName"), ("REL-PATIENT-BIRTH", "patient", "PatientBirthDate"))),
     Planter("REL-PATIENT-BIRTH", "patient", "Born on another day in one study", _in_one_study(next_day_of_birth), "PatientBirthDate",
             only=different("StudyInstanceUID")),
 )
@@ -148,8 +184,8 @@ def _one_frame(files: list[File]) -> list[File]:
 
 def _one_number(files: list[File]) -> list[File]:
     one, two = _split(files)
-    puts(PatientID=one[0].text("PatientID"), IssuerOfPatientID="XTH")(two)
-    own(lambda f: None)(one)
+    puts(PatientID=one[0].text("PatientID"), IssuerOfPatientID="XTH", PatientSex="M")(two)
+    puts(PatientSex="F")(one)
     return files
 
 
@@ -158,6 +194,7 @@ PAIRS = (
             entity="patient", patients=2),
     Planter("REL-FOR-PATIENT", "series", "Two patients in one frame of reference", _one_frame, "FrameOfReferenceUID", modality("CT"),
             entity="patient", patients=2),
-    Planter("UNQ-PATIENT-COLLISION", "patient", "Two issuers gave the same number to two people", _one_number, "PatientID", RADIOGRAPH, patients=2),
+    Planter("UNQ-PATIENT-COLLISION", "patient", "Two issuers gave the same number to two people", _one_number, "PatientID", RADIOGRAPH,
+            patients=2, only=lambda files: not any(f.text("Modality") in ("US", "MG") for f in files)),
 )
 RELATIONS = (*INSIDE, *PATIENT, *PAIRS)

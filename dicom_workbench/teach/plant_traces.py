@@ -6,8 +6,6 @@
 __all__ = ['TRACES', 'AMBIGUITIES', 'EVIDENCE']
 
 # %% ../../nbs/teach/17_plant_traces.ipynb #d8af1078
-import struct
-
 from pydicom import Dataset
 
 from .plant import File, Planter, drops, modality, other_uid, own, plant_value, puts, rename
@@ -32,19 +30,40 @@ def _modified(file: File) -> None:
     file.data.OriginalAttributesSequence = [item]
 
 
-def _wrong_group_length(content: bytes) -> bytes:
-    (length,) = struct.unpack("<I", content[140:144])
-    return content[:140] + struct.pack("<I", length + 6) + content[144:]
-
-
-def _rewritten(file: File) -> None:
-    file.rewrite.append(_wrong_group_length)
-
-
 def _uid_of_a_study(files: list[File]) -> list[File]:
     one, two = in_groups(files, "StudyInstanceUID")[:2]
-    rename(one[0], two[0].text("StudyInstanceUID"))
+    puts(SeriesInstanceUID=two[0].text("StudyInstanceUID"))(in_groups(one, "SeriesInstanceUID")[0])
     return files
+
+
+def _frame_of_a_study(files: list[File]) -> list[File]:
+    framed = next(group for group in in_groups(files, "StudyInstanceUID") if group[0].text("FrameOfReferenceUID"))
+    other = next(f for f in files if f.text("StudyInstanceUID") != framed[0].text("StudyInstanceUID"))
+    puts(FrameOfReferenceUID=other.text("StudyInstanceUID"))(framed)
+    return files
+
+
+def _of_another_maker(file: File) -> None:
+    plant_value(file, "SeriesInstanceUID", other_uid(file.text("SeriesInstanceUID"), "1.2.840.113619.2.1"))
+
+
+def _without_names(file: File) -> None:
+    drops("OperatorsName", "RequestingPhysician", "NameOfPhysiciansReadingStudy")([file])
+    puts(PatientIdentityRemoved="YES", PatientName="SUBJECT17", ReferringPhysicianName="DOCTOR5")([file])
+
+
+def _same_place(files: list[File]) -> list[File]:
+    "One radiograph of each of two patients: the same place, to the millionth of a second."
+    one, two = (group[0] for group in in_groups(files, "PatientID"))
+    day = max(one.text("StudyDate"), two.text("StudyDate"))
+    dates = dict.fromkeys(("AcquisitionDate", "ContentDate", "InstanceCreationDate"), day)
+    times = dict.fromkeys(("AcquisitionTime", "ContentTime", "InstanceCreationTime"), "235900.123456")
+    puts(ImagePositionPatient="-120.5\\-98.25\\41.75", **dates, **times)([one, two])
+    return files
+
+
+def _without_preamble(file: File) -> None:
+    file.rewrite.append(lambda content: content[132:])
 
 
 def _one_other_root(files: list[File]) -> list[File]:
@@ -54,31 +73,39 @@ def _one_other_root(files: list[File]) -> list[File]:
 # %% ../../nbs/teach/17_plant_traces.ipynb #ac591573
 TRACES = (
     Planter("FRD-DERIVED-ORIG", "instance", "Called original, and says how it was derived", puts(DerivationDescription="Edges enhanced"),
-            "DerivationDescription", RADIOGRAPH),
+            "ImageType", modality("US")),
     Planter("FRD-IMPL-MANUF", "instance", "Written by the software of another maker", own(_made_by_another), "ImplementationClassUID",
             lambda f: f.text("Manufacturer") == "SIEMENS"),
     Planter("FRD-TOOL-TRACE", "instance", "Written by a toolkit", own(_written_by_tool), "ImplementationVersionName", RADIOGRAPH),
-    Planter("FRD-UID-REUSE", "instance", "An image with the identifier of a study", _uid_of_a_study, "SOPInstanceUID",
+    Planter("FRD-UID-REUSE", "series", "A series with the identifier of another study", _uid_of_a_study, "SeriesInstanceUID",
             entity="patient", only=different("StudyInstanceUID")),
+    Planter("FRD-UID-REUSE-FOR", "series", "A frame of reference with the identifier of another study", _frame_of_a_study, "FrameOfReferenceUID",
+            modality("CT", "MR", "PT"), entity="patient", only=different("StudyInstanceUID")),
+    Planter("FRD-UID-MAKER", "series", "An identifier of one maker on a machine of another", own(_of_another_maker), "SeriesInstanceUID",
+            lambda f: f.text("Manufacturer") == "SIEMENS"),
+    Planter("FRD-CLONE-PARAMS", "instance", "Two patients at one place in one instant", _same_place, "ImagePositionPatient", RADIOGRAPH, entity="patient",
+            patients=2, only=lambda files: RADIOGRAPH(min(files, key=lambda f: f.path))),
+    Planter("FRD-DEID-METHOD", "instance", "Called de-identified, without a word how", own(_without_names), "DeidentificationMethod", RADIOGRAPH,
+            entity="patient", breaks=(("CMP-T1C-ABSENT", "instance", "DeidentificationMethod"),)),
     Planter("FRD-UID-ROOT-MIX", "series", "One slice has an identifier of another root", _one_other_root, "SOPInstanceUID", modality("CT", "US"), least=4),
     Planter("FRD-DEID-CLAIM", "instance", "Called de-identified, and the name is there", puts(PatientIdentityRemoved="YES", DeidentificationMethod="BY HAND"),
             "PatientIdentityRemoved", RADIOGRAPH, entity="study"),
     Planter("FRD-BURNEDIN", "instance", "Text burned into the pixels", puts(BurnedInAnnotation="YES"), "BurnedInAnnotation", modality("US")),
     Planter("FRD-SECONDARY", "instance", "A digitised film that claims to be CT", puts(Modality="CT"), "Modality", modality("RG")),
     Planter("FRD-MODIFIED", "instance", "Says itself that it was edited", own(_modified), "OriginalAttributesSequence", RADIOGRAPH),
-    Planter("FRD-GROUP-LENGTH", "instance", "The length of the file meta information is wrong", own(_rewritten), "FileMetaInformationGroupLength", RADIOGRAPH),
+    Planter("FRD-GROUP-LENGTH", "instance", "No preamble and no DICM in front", own(_without_preamble), "TransferSyntaxUID", RADIOGRAPH),
 )
 
 # %% ../../nbs/teach/17_plant_traces.ipynb #3506ae20
 AMBIGUITIES = (
     Planter("AMB-BODYPART", "series", "A body part of one's own", puts(BodyPartExamined="THORAXLUNG"), "BodyPartExamined",
             lambda f: f.text("Modality") == "CR" and f.text("BodyPartExamined") == "CHEST"),
-    Planter("AMB-DESC-MODALITY", "series", "A chest that is described as a knee", puts(SeriesDescription="KNEE AP"), "SeriesDescription",
+    Planter("AMB-DESC-MODALITY", "series", "A chest that is described as a knee", puts(SeriesDescription="KNEE AP"), "BodyPartExamined",
             lambda f: RADIOGRAPH(f) and f.text("BodyPartExamined") == "CHEST"),
-    Planter("AMB-MANUF-SPELL", "source", "The same maker in another spelling", puts(Manufacturer="Siemens"), "Manufacturer",
-            lambda f: f.text("Manufacturer") == "SIEMENS", entity="series"),
-    Planter("AMB-PATIENTID-FORMAT", "source", "A number of another pattern", own(lambda f: plant_value(f, "PatientID", str(int(f.text("PatientID")[3:]) + 500))),
-            "PatientID", entity="patient"),
+    Planter("AMB-MANUF-SPELL", "series", "The same maker in another spelling", puts(Manufacturer="Siemens"), "Manufacturer",
+            lambda f: f.text("Manufacturer") == "SIEMENS"),
+    Planter("AMB-PATIENTID-FORMAT", "patient", "A number of another pattern", own(lambda f: plant_value(f, "PatientID", str(int(f.text("PatientID")[3:]) + 500))),
+            "PatientID", lambda f: f.text("IssuerOfPatientID") == "LTH"),
     Planter("AMB-TIMEZONE", "study", "No time zone where several places send", drops("TimezoneOffsetFromUTC"), "TimezoneOffsetFromUTC", RADIOGRAPH),
 )
 EVIDENCE = (*TRACES, *AMBIGUITIES)
