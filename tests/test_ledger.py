@@ -18,7 +18,10 @@ from dicom_workbench.teach.synth import PLANTERS, WAITING, planter_ids, synth_so
 from dicom_workbench.teach.synth import SOURCE as SOURCE_PLANTERS
 
 SECRET = b"of the test"
-NOT_ASKED = {"VAL-PRIVATE"}  # its answer is in the shapes, and score_source does not join it yet
+SILENT = {  # rules that cannot find anything yet, and why; whoever mends one deletes its line
+    "CMP-T2-EMPTY": "standard.requirements.judge_shapes gives no line for an empty Type 2 attribute, since it may be empty",
+    "VAL-PRIVATE": "quality.run joins no @PRIVATE-ORPHAN (values.private_orphans of the shapes), so it is never asked",
+}
 KEY = {"instance": "path", "series": "SeriesInstanceUID", "study": "StudyInstanceUID", "patient": "patient"}
 Finding = tuple[str, str, str]  # rule, entity on the level of the rule, attribute
 
@@ -39,13 +42,13 @@ def found(result: Result) -> Counter[Finding]:
     return Counter((line["rule"], line[KEY[line["level"]]] or "", line["attribute"] or "") for line in lines.iter_rows(named=True))
 
 
-def expected(ledger: Iterable[Expected], people: pl.DataFrame, asked: set[str]) -> Counter[Finding]:
+def expected(ledger: Iterable[Expected], people: pl.DataFrame) -> Counter[Finding]:
     hashes: dict[str, list[str]] = {}
     for _, patient, hashed in patient_hashes(people, SECRET).iter_rows():
         hashes.setdefault(patient or "", []).append(hashed)
     lines = set[Finding]()
     for line in ledger:
-        if line.rule in asked:
+        if line.rule not in SILENT:
             entities = hashes[line.patient] if line.level == "patient" else [getattr(line, KEY[line.level])]
             lines |= {(line.rule, entity, line.attribute) for entity in entities}
     return Counter(lines)
@@ -55,10 +58,6 @@ def differences(seen: Counter[Finding], wanted: Counter[Finding]) -> dict[str, t
     "Rule -> (missing, extra); counts only, since entities are identifiers."
     missing, extra = (Counter(rule for rule, _, _ in (one - other).elements()) for one, other in ((wanted, seen), (seen, wanted)))
     return {rule: (missing[rule], extra[rule]) for rule in sorted(missing | extra)}
-
-
-def asked(result: Result) -> set[str]:
-    return {rule.id for rule in result.answers.rules}
 
 
 def test_differences_are_counted_per_rule_in_both_directions() -> None:
@@ -83,16 +82,16 @@ def test_every_expected_finding_has_the_level_of_its_rule() -> None:
 def test_nothing_is_found_in_a_clean_hospital(tmp_path: Path) -> None:
     synth(tmp_path / "files", 400, 1, beside=tmp_path / "beside")
     result, _ = assessed(tmp_path / "files", tmp_path / "workspace")
-    assert {rule.id for rule in RULES} - asked(result) <= NOT_ASKED
+    assert {rule.id for rule in RULES} - {rule.id for rule in result.answers.rules} <= set(SILENT), "never asked"
     assert differences(found(result), Counter()) == {}
 
 
-@pytest.mark.parametrize(("seed", "patients"), [(1, 400), (2, 600)])
-def test_the_planted_defects_are_found_and_nothing_else(tmp_path: Path, seed: int, patients: int) -> None:
-    done = synth(tmp_path / "files", patients, seed, defects=True, most=1, beside=tmp_path / "beside")
+@pytest.mark.parametrize(("seed", "patients", "most"), [(1, 400, 1), (2, 800, 2), (1, 400, 3)])
+def test_the_planted_defects_are_found_and_nothing_else(tmp_path: Path, seed: int, patients: int, most: int) -> None:
+    done = synth(tmp_path / "files", patients, seed, defects=True, most=most, beside=tmp_path / "beside")
     assert done.unplanted == []
     result, people = assessed(tmp_path / "files", tmp_path / "workspace")
-    assert differences(found(result), expected(done.ledger, people, asked(result))) == {}
+    assert differences(found(result), expected(done.ledger, people)) == {}
 
 
 @pytest.mark.slow
@@ -101,4 +100,4 @@ def test_a_defect_of_the_whole_source_is_found_in_every_study(tmp_path: Path, pl
     done = synth_source(tmp_path / "files", planter.id, patients, beside=tmp_path / "beside")
     result, people = assessed(tmp_path / "files", tmp_path / "workspace")
     assert len(done.ledger) > 200
-    assert differences(found(result), expected(done.ledger, people, asked(result))) == {}
+    assert differences(found(result), expected(done.ledger, people)) == {}

@@ -17,11 +17,11 @@ from typing import Any
 
 import polars as pl
 
-from .assess import Assessment, assess
+from .assess import Assessment, assess, signature
 from .findings import FINDING, findings, workspace_secret
 from .rule import DIMENSIONS, Rule
 from .rules import RULES
-from .score import Profile, count, load_profile, rule_table, score
+from .score import Profile, count, load_profile, rule_table, scores
 from ..standard.errors import UsageError
 from ..standard.requirements import condition_columns, demands, judge_shapes
 from ..store import Lake
@@ -37,7 +37,7 @@ def _readable(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _pair(columns: Sequence[str]) -> pl.Expr:
-    return pl.struct(columns).hash(seed=7).alias("_header")
+    return signature(columns, seed=7).alias("_header")
 
 
 def _lacking(parts: Sequence[pl.LazyFrame], shapes: pl.DataFrame) -> tuple[pl.DataFrame, list[str], pl.DataFrame]:
@@ -75,7 +75,7 @@ class Result:
 
     def scores(self, scope: str = "source") -> pl.DataFrame:
         "The score and its dimensions for series, study, patient, year or source."
-        return score(count(self.answers, scope), self.profile).table()
+        return scores(self.answers, self.profile, scope)
 
     def findings(self, secret: bytes) -> pl.LazyFrame:
         "One line an entity and rule."

@@ -21,7 +21,7 @@ _FILE = (pl.col("shape"), pl.col("file_size"))
 OBJECTS = (
     Rule(
         "UNQ-SOP-IDENTICAL", "The same object more than once", "uniqueness", "duplication", "instance", "warning",
-        applies=_NAMED, fails=pl.lit(True), repeated=(_OBJECT, _ENCODING, *_FILE, pl.col("PatientID"), pl.col("SeriesInstanceUID")),
+        applies=_NAMED, fails=pl.lit(True), repeated=(_OBJECT, _ENCODING, *_FILE, *_IDENTITY),
         reference="PS3.3 C.12.1", attribute="SOPInstanceUID",
     ),
     Rule(

@@ -29,7 +29,7 @@ def _foreign_text(file: File) -> None:
 ELEMENTS = (
     Planter(_T1, "instance", "Pixel Intensity Relationship is absent, which a DX image must have",
             drops("PixelIntensityRelationship"), "PixelIntensityRelationship", modality("DX")),
-    Planter(_T1, "instance", "Image Type is absent", drops("ImageType"), "ImageType", modality("MR")),
+    Planter(_T1, "instance", "Image Type is absent", drops("ImageType"), "ImageType", modality("DX")),
     Planter(_T1_EMPTY, "instance", "Presentation LUT Shape is empty", empties("PresentationLUTShape"), "PresentationLUTShape", modality("DX")),
     Planter(_T1_EMPTY, "instance", "Scanning Sequence is empty", empties("ScanningSequence"), "ScanningSequence", modality("MR"),
             breaks=(("CMP-MR-PHYS-ScanningSequence", "instance", "ScanningSequence"),)),
@@ -37,7 +37,8 @@ ELEMENTS = (
     Planter(_T2, "instance", "Position Reference Indicator is absent", drops("PositionReferenceIndicator"), "PositionReferenceIndicator", modality("CT")),
     Planter(_T2_EMPTY, "instance", "Referring Physician's Name is empty", empties("ReferringPhysicianName"), "ReferringPhysicianName",
             modality("CR", "DX", "RG")),
-    Planter("CMP-T1C-ABSENT", "instance", "Rescale Slope is absent though Rescale Intercept is there", drops("RescaleSlope"), "RescaleSlope", modality("CR")),
+    Planter("CMP-T1C-ABSENT", "instance", "Number of Frames is there, and nothing says what goes on from frame to frame", puts(NumberOfFrames="1"),
+            "FrameIncrementPointer", modality("US")),
     Planter("CMP-SOPCLASS", "instance", "SOP Class UID is absent", drops("SOPClassUID"), "SOPClassUID", modality("US")),
     Planter("CMP-UID-SOP", "instance", "SOP Instance UID is empty", empties("SOPInstanceUID"), "SOPInstanceUID", modality("US"),
             breaks=((_T1_EMPTY, "instance", "SOPInstanceUID"),)),
@@ -71,7 +72,8 @@ _DATED = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate", "Instance
 
 
 def _nobody(file: File) -> None:
-    plant_value(file, "PatientID", _FILLERS[int(file.text("PatientID")[3:]) % len(_FILLERS)])
+    which, spelt = int(file.text("PatientID")[3:]) % 11, int(file.text("PatientID")[3:]) // 11 % 3
+    plant_value(file, "PatientID", (str.upper, str.lower, str.title)[spelt](_FILLERS[which]))
     drops("IssuerOfPatientID")([file])
 
 
@@ -80,8 +82,7 @@ FILLERS = (
     Planter("AMB-PLACEHOLDER-PatientName", "patient", "The patient is called anonymous", puts(PatientName="ANONYMOUS"), "PatientName"),
     Planter("AMB-PLACEHOLDER-PatientBirthDate", "patient", "Born on the first day of 1900", puts(PatientBirthDate="19000101"), "PatientBirthDate"),
     Planter("AMB-PLACEHOLDER-PatientAge", "study", "Zero years old", puts(PatientAge="000Y"), "PatientAge",
-            lambda f: f.text("Modality") in ("CR", "DX", "RG") and f.text("PatientAge") > "005Y" and f.text("PatientAge").endswith("Y"),
-            breaks=(("CPU-AGE", "study", "PatientAge"),)),
+            modality("CR", "DX", "RG")),
     Planter("AMB-PLACEHOLDER-StudyDate", "study", "A study of the first day of 1900", every(puts(**dict.fromkeys(_DATED, "19000101")), drops("PatientAge")),
             "StudyDate", breaks=(("PLA-OLD", "study", "StudyDate"), ("PLA-BORN-AFTER", "study", "PatientBirthDate"))),
     *(Planter(f"AMB-PLACEHOLDER-{name}", level, f"{text} instead of a value", puts(**{name: text}), name, where)

@@ -86,7 +86,7 @@ TRACES = (
     Planter("FRD-CLONE-PARAMS", "instance", "Two patients at one place in one instant", _same_place, "ImagePositionPatient", RADIOGRAPH, entity="patient",
             patients=2, only=lambda files: RADIOGRAPH(min(files, key=lambda f: f.path))),
     Planter("FRD-DEID-METHOD", "instance", "Called de-identified, without a word how", own(_without_names), "DeidentificationMethod", RADIOGRAPH,
-            entity="patient", breaks=(("CMP-T1C-ABSENT", "instance", "DeidentificationMethod"),)),
+            entity="patient", breaks=tuple(("CMP-T1C-ABSENT", "instance", name) for name in ("DeidentificationMethod", "DeidentificationMethodCodeSequence"))),
     Planter("FRD-UID-ROOT-MIX", "series", "One slice has an identifier of another root", _one_other_root, "SOPInstanceUID", modality("CT", "US"), least=4),
     Planter("FRD-DEID-CLAIM", "instance", "Called de-identified, and the name is there", puts(PatientIdentityRemoved="YES", DeidentificationMethod="BY HAND"),
             "PatientIdentityRemoved", RADIOGRAPH, entity="study"),

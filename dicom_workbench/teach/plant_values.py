@@ -85,7 +85,9 @@ NUMBERS = (
           ("PatientSize", "1,75", "study", having("PatientSize")), ("PatientWeight", "70 kg", "study", having("PatientWeight")),
           ("SliceThickness", "5 mm", "", _CT), ("SliceLocation", "12,5", "", _CT), ("RescaleSlope", "1,0", "", _CT), ("RescaleIntercept", "-1024 HU", "", _CT),
           ("SpacingBetweenSlices", "6,0", "", _MR), ("RepetitionTime", "0.5 s", "", _MR), ("EchoTime", "12 ms", "", _MR), ("FlipAngle", "90 deg", "", _MR),
-          ("MagneticFieldStrength", "1.5T", "", _MR), ("NumberOfFrames", "one", "", _US)),
+          ("MagneticFieldStrength", "1.5T", "", _MR)),
+    Planter("VAL-DS-IS-NumberOfFrames", "instance", "NumberOfFrames is one", puts(NumberOfFrames="one"), "NumberOfFrames", _US,
+            breaks=(("CMP-T1C-ABSENT", "instance", "FrameIncrementPointer"),)),
     *each("VAL-VM", ("ImagerPixelSpacing", "8.75", "", _DX), ("ImageType", "ORIGINAL", "", RADIOGRAPH), ("PixelSpacing", "7.5", "series", _CT),
           ("ImagePositionPatient", "0\\0", "", _CT), ("ImageOrientationPatient", "1\\0\\0\\0\\1", "", _CT)),
 )
