@@ -90,8 +90,8 @@ def clean() -> None:
 
 
 def run(names: list[str]) -> None:
-    from fastcore.nbio import read_nb, write_nb
     from execnb.shell import CaptureShell
+    from fastcore.nbio import read_nb, write_nb
 
     for notebook in [Path(n).resolve() for n in names] or [n for n in notebooks() if FOLDERS[0] in n.parents]:
         nb = read_nb(notebook)

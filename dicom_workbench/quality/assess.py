@@ -67,12 +67,14 @@ def mixed(
     start: np.ndarray,             # UInt64
     words: Sequence[np.ndarray],   # Int64
 ) -> np.ndarray:                   # UInt64
-    "One hash of a hash and of some whole numbers."
+    "One hash of a number and of some whole numbers (the mixing of splitmix64, Steele and others 2014)."
     found = start.copy()
-    for word in words:
-        found ^= word.view(np.uint64)
-        found *= np.uint64(0x9E3779B97F4A7C15)
-        found ^= found >> np.uint64(32)
+    for word in (None, *words):  # the start is mixed by itself: a number that differs in a bit must not meet a word that does
+        if word is not None:
+            found ^= word.view(np.uint64)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+            found ^= found >> np.uint64(shift)
+            found *= np.uint64(factor)
     return found
 
 # %% ../../nbs/quality/10_assess.ipynb #eccccc7e

@@ -7,10 +7,7 @@ __all__ = ['PART_ROWS', 'Result', 'assess_table', 'parts_of', 'score_source', 's
 
 # %% ../../nbs/quality/30_run.ipynb #f6760fd9
 import hashlib
-import json
-import os
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

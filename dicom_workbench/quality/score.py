@@ -283,7 +283,7 @@ def exact_hundredths(
 ) -> list[float]:  # rounded to 0.01, adding up to total rounded to 0.01
     "Round numbers so that their sum is the rounded total."
     floors = np.floor(np.asarray(values) * 100 + 1e-9).astype(np.int64)
-    left = int(round(total * 100)) - int(floors.sum())
+    left = round(total * 100) - int(floors.sum())
     order = np.argsort(-(np.asarray(values) * 100 - floors), kind="stable")
     floors[order[:max(left, 0)]] += 1
     return [float(f) / 100 for f in floors]

@@ -24,7 +24,7 @@ from ..acquire.elements import write_elements_shard
 from ..acquire.folder import list_file, list_files
 from ..acquire.index import open_index, write_index_shards
 from ..acquire.row import Entry, encode_path, schema
-from ..acquire.scan import READER, Batch, Manifest, batches_of, write_parquet, write_shards
+from ..acquire.scan import READER, Batch, batches_of, write_parquet, write_shards
 from ..catalog import Source, location, require
 from ..catalog.source import ArchiveAcquisition, FolderAcquisition, IndexAcquisition
 from ..standard.attributes import COLUMNS
