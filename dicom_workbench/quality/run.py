@@ -19,6 +19,7 @@ from .findings import FINDING, findings, workspace_secret
 from .rule import DIMENSIONS, Rule
 from .rules import RULES
 from .score import Profile, count, load_profile, rule_table, scores
+from .values import private_orphans
 from ..standard.errors import UsageError
 from ..standard.requirements import condition_columns, demands, judge_shapes
 from ..store import Lake
@@ -52,7 +53,9 @@ def _lacking(parts: Sequence[pl.LazyFrame], shapes: pl.DataFrame) -> tuple[pl.Da
     }
     table = known.select("_header", pl.col("type_1").is_not_null().alias("@judged")).join(
         lacks.group_by("_header").agg(**{name: e.any() for name, e in flags.items()}), on="_header", how="left")
-    return table.with_columns(pl.col(name).fill_null(False) for name in flags), names, lacks.select("_header", "keyword", "type", "verdict")
+    orphans = asked.select("_header", "shape").join(private_orphans(shapes), on="shape", how="left").drop("shape")
+    table = table.with_columns(pl.col(name).fill_null(False) for name in flags).join(orphans, on="_header", how="left")
+    return table, names, lacks.select("_header", "keyword", "type", "verdict")
 
 # %% ../../nbs/quality/30_run.ipynb #42b382c1
 @dataclass(frozen=True)
