@@ -1,12 +1,7 @@
-"""The workbench's table of all elements: skipped, with a message, until it is there."""
-
-import sys
-
-try:
-    from dicom_workbench.acquire.elements import read_elements
-except ImportError:
-    sys.exit("the workbench has no reader of all elements yet")
+"""The workbench's table of all elements, in this process: without the guarded reader that `read_elements` starts."""
 
 from common import measure
 
-measure(lambda paths: [[len(read_elements(paths))]])
+from dicom_workbench.acquire.elements import Part, PartFile, element_frames
+
+measure(lambda paths: [[sum(map(len, element_frames(Part(tuple(PartFile(p, p) for p in paths)))))]])
