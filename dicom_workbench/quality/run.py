@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from .assess import Assessment, assess, signature
+from .assess import Assessment, Headers, assess, header_of
 from .findings import FINDING, findings, workspace_secret
 from .rule import DIMENSIONS, Rule
 from .rules import RULES
@@ -26,7 +26,7 @@ from ..store import Lake
 from ..store.levels import DICOMDIR, READABLE
 
 # %% ../../nbs/quality/30_run.ipynb #34e3a43b
-PART_ROWS = 500_000
+PART_ROWS = 125_000
 
 
 def _readable(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -34,15 +34,11 @@ def _readable(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.filter(pl.col("status").is_in(READABLE), pl.col("SOPClassUID").fill_null("") != DICOMDIR)
 
 
-def _pair(columns: Sequence[str]) -> pl.Expr:
-    return signature(columns, seed=7).alias("_header")
-
-
-def _lacking(parts: Sequence[pl.LazyFrame], shapes: pl.DataFrame) -> tuple[pl.DataFrame, list[str], pl.DataFrame]:
-    "For each distinct header: the @… columns; the columns that tell headers apart; what exactly is lacking."
+def _lacking(parts: Sequence[pl.LazyFrame], shapes: pl.DataFrame) -> tuple[Headers, pl.DataFrame]:
+    "The @… columns of each distinct header; what exactly is lacking."
     have = parts[0].collect_schema().names()
     names = ["SOPClassUID", "shape", *[c for c in condition_columns() if c in have]]
-    pairs = pl.concat([p.select(_pair(names), *names).unique().collect() for p in parts]).unique("_header")
+    pairs = pl.concat([p.select(header_of(names), *names).unique().collect() for p in parts]).unique("_header")
     asked = pairs.rename({"SOPClassUID": "sop_class_uid"}).filter(pl.col("sop_class_uid").is_not_null(), pl.col("shape").is_not_null())
     lacks = judge_shapes(asked, shapes)
     known = demands(asked.select("_header", *[c for c in asked.columns if c != "_header"]), shapes)
@@ -55,7 +51,7 @@ def _lacking(parts: Sequence[pl.LazyFrame], shapes: pl.DataFrame) -> tuple[pl.Da
         lacks.group_by("_header").agg(**{name: e.any() for name, e in flags.items()}), on="_header", how="left")
     orphans = asked.select("_header", "shape").join(private_orphans(shapes), on="shape", how="left").drop("shape")
     table = table.with_columns(pl.col(name).fill_null(False) for name in flags).join(orphans, on="_header", how="left")
-    return table, names, lacks.select("_header", "keyword", "type", "verdict")
+    return Headers(tuple(names), table), lacks.select("_header", "keyword", "type", "verdict")
 
 # %% ../../nbs/quality/30_run.ipynb #42b382c1
 @dataclass(frozen=True)
@@ -102,16 +98,15 @@ def assess_table(
 ) -> tuple[Assessment, pl.DataFrame | None]:      # the answers; what the headers lack
     "Ask the rules of a table. Raises UsageError where it has not the columns of a scan or of an index."
     given = [rows] if isinstance(rows, pl.LazyFrame) else list(rows)
+    if not given:
+        raise UsageError("There are no rows.", "Ingest the source first: `dicom-workbench ingest SOURCE`.")
     names = given[0].collect_schema().names()
     index = "instance_count" in names
     if not index and not {"path", "status", "SOPClassUID", "shape"} <= set(names):
         raise UsageError("The table is no scan: it lacks path, status, SOPClassUID or shape.", "Make one with `dicom-workbench extract`.")
     parts = given if index else [_readable(part) for part in given]
-    lacks = None
-    if shapes is not None and not index:
-        table, keys, lacks = _lacking(parts, shapes)
-        parts = [part.with_columns(_pair(keys)).join(table.lazy(), on="_header", how="left") for part in parts]
-    return assess(parts, rules, index, keep), lacks
+    headers, lacks = _lacking(parts, shapes) if shapes is not None and not index else (None, None)
+    return assess(parts, rules, index, keep, headers), lacks
 
 
 def parts_of(
@@ -119,18 +114,31 @@ def parts_of(
     source_id: str,
     version: str | int | None = None,
 ) -> list[pl.LazyFrame]:
-    "The rows of a source in parts of some 500,000."
-    shards = lake.files(lake.table_of(source_id), source_id, lake.delta_version(source_id, version))
+    "The rows of a source in parts of at most PART_ROWS: small shards together, a large one in slices."
     groups: list[list[Path]] = [[]]
+    slices: list[pl.LazyFrame] = []
     filled = 0
-    for shard in shards:
+    for shard in lake.files(lake.table_of(source_id), source_id, lake.delta_version(source_id, version)):
         rows = pl.scan_parquet(shard).select(pl.len()).collect().item()
+        if rows > PART_ROWS:
+            slices += _slices(_shards([shard]), rows)
+            continue
         if filled and filled + rows > PART_ROWS:
             groups.append([])
             filled = 0
         groups[-1].append(shard)
         filled += rows
-    return [pl.scan_parquet(group, hive_partitioning=False, missing_columns="insert", extra_columns="ignore") for group in groups]
+    return [*slices, *[_shards(group) for group in groups if group]]
+
+
+def _shards(files: Sequence[Path]) -> pl.LazyFrame:
+    return pl.scan_parquet(list(files), hive_partitioning=False, missing_columns="insert", extra_columns="ignore")
+
+
+def _slices(table: pl.LazyFrame, rows: int) -> list[pl.LazyFrame]:
+    "Equal slices of at most PART_ROWS; one for an empty table."
+    size = -(-rows // max(1, -(-rows // PART_ROWS)))
+    return [table.slice(start, size) for start in range(0, max(rows, 1), max(size, 1))]
 
 # %% ../../nbs/quality/30_run.ipynb #7113339e
 def score_source(
@@ -166,7 +174,7 @@ def score_table(
         total = pl.scan_parquet(table).select(pl.len()).collect().item()
     except pl.exceptions.PolarsError as error:
         raise UsageError(f"'{table}' is no Parquet table.", "Make one with `dicom-workbench extract PATH -o TABLE.parquet`.") from error
-    parts = [pl.scan_parquet(table).slice(start, PART_ROWS) for start in range(0, max(total, 1), PART_ROWS)]
+    parts = _slices(pl.scan_parquet(table), total)
     with open(table, "rb") as stream:
         version = hashlib.file_digest(stream, "sha256").hexdigest()
     answers, lacks = assess_table(parts, None, rules, keep)

@@ -233,21 +233,21 @@ def score(
     profile: Profile,
 ) -> Scores:
     "Scores from 0 to 100 from stored counts: quick enough to follow a slider."
-    rules = counts.rules
-    weight = np.array([profile.weights[profile.severity(r)] if r.dimension in DIMENSIONS else 0.0 for r in rules])
-    applies, fails = counts.applies.astype(float), counts.fails.astype(float)
-    reach = np.minimum(1.0, applies / np.maximum(profile.reach * counts.entities, 1e-9))
-    weighted = weight * reach * (applies > 0)
+    weight = np.array([profile.weights[profile.severity(r)] if r.dimension in DIMENSIONS else 0.0 for r in counts.rules])
+    weighty = np.flatnonzero(weight)  # the others neither cost nor count
+    applies, fails = counts.applies[:, weighty].astype(float), counts.fails[:, weighty]
+    reach = np.minimum(1.0, applies / np.maximum(profile.reach * counts.entities[:, weighty], 1e-9))
+    weighted = weight[weighty] * reach
     failed = weighted * fails / (applies + profile.caution)
-    shares, lost, found = np.zeros(len(applies)), np.zeros_like(failed), {}
+    shares, lost, found = np.zeros(len(applies)), np.zeros((len(applies), len(weight))), {}
     for dimension in DIMENSIONS:
-        mine = np.array([r.dimension == dimension for r in rules], dtype=bool)
+        mine = np.flatnonzero([counts.rules[i].dimension == dimension for i in weighty])
         whole = weighted[:, mine].sum(axis=1)
         judged = whole > 0
         share = profile.dimensions[dimension] * judged
         points = 100 * failed[:, mine] / np.where(judged, whole, 1)[:, None]
         found[dimension] = np.where(judged, 100 - points.sum(axis=1), np.nan)
-        lost[:, mine] = points * share[:, None]
+        lost[:, weighty[mine]] = points * share[:, None]
         shares += share
     lost /= np.where(shares > 0, shares, 1)[:, None]
     total = np.where(shares > 0, 100 - lost.sum(axis=1), np.nan)
