@@ -127,7 +127,8 @@ def compare(folders: Iterable[Path]) -> Comparison:
             sop_class = header.values["SOPClassUID"]
             result.files += 1
             result.classes[name] = sop_class
-            result.ours |= {(name, k): kind for k, kind, _ in judge(sop_class, header.tags, header.values)}
+            lacking = judge(sop_class, header.tags, header.values)
+            result.ours |= {(name, k): kind for k, kind, verdict in lacking if (kind, verdict) != ("2", "empty")}  # which is no fault
             result.theirs |= {(name, k): kind for k, kind in theirs.items()}
     return result
 

@@ -153,6 +153,7 @@ def test_present_empty_and_absent_agree_with_pydicom(ward: tuple[Lake, Path]) ->
     for path in sorted(files.glob("*.dcm")):
         ds = pydicom.dcmread(path, stop_before_pixels=True)
         if "SOPInstanceUID" in ds:
+            ds.update({element.tag: element for element in ds.file_meta if element.tag.group == 2})  # columns, too
             headers.setdefault(ds.SOPInstanceUID, ds)
     found = profile(Views.of(lake, "ward")).completeness
     for column in found.filter(pl.col("level") == "instance", pl.col("applies_to") == "", ~pl.col("column").str.contains("_"))["column"]:

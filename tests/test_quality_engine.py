@@ -1,19 +1,26 @@
 """The engine of the rules: no answer depends on order, parts or names, and no defect makes a score better."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pydicom
 import pytest
 from polars.testing import assert_frame_equal
 
-from dicom_workbench.quality import assess as engine
+from dicom_workbench.acquire import scan
+from dicom_workbench.quality import ask as engine
+from dicom_workbench.quality import assess as passing
+from dicom_workbench.quality.ask import looks_around
 from dicom_workbench.quality.assess import assess
+from dicom_workbench.quality.rule import make
+from dicom_workbench.quality.rules import RULES
 from dicom_workbench.quality.run import assess_table
-from dicom_workbench.quality.score import SCOPES, Counts, count, load_profile, rule_table, score, scores
+from dicom_workbench.quality.score import SCOPES, Counts, count, load_profile, profiles, rule_table, score, scores
 from dicom_workbench.teach.hospital import make_table
 
-UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
+UIDS = ("SOPInstanceUID", "MediaStorageSOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
 PROFILE = load_profile("research")
 WRONG = {  # one wrong value, and the rule that it is wrong by
     "PatientSex": ("W", "VAL-SEX"), "StudyDate": ("20231345", "VAL-DA-StudyDate"), "Modality": ("CTX", "VAL-MODALITY"),
@@ -45,20 +52,35 @@ def rules_of(table: pl.DataFrame, parts: int = 1) -> pl.DataFrame:
 
 
 def test_the_table_is_large_enough_for_families(hospital: pl.DataFrame) -> None:
-    looks = {b: engine._raw((r.applies, r.fails)) for b, r in enumerate(assess_table(hospital.lazy())[0].row_rules)}
-    families, every = engine._families(hospital, looks)
+    looks = {b: engine.columns_of((r.applies, r.fails)) for b, r in enumerate(assess_table(hospital.lazy())[0].row_rules)}
+    families, every = engine.families_of(hospital, looks)
     assert sum(len(f.bits) for f in families) > 80
     assert every
 
 
 def test_families_answer_as_every_row_does(hospital: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     by_family = assess_table(hospital.lazy())[0]
-    monkeypatch.setattr(engine, "_SMALL", len(hospital) + 1)  # nothing is asked of families, nothing is read once only
+    for module in (engine, passing):
+        monkeypatch.setattr(module, "SMALL", len(hospital) + 1)  # nothing is asked of families, nothing is read once only
     one_by_one = assess_table(hospital.lazy())[0]
     columns = by_family.patterns.columns
     assert_frame_equal(by_family.patterns.sort(columns), one_by_one.patterns.sort(columns))
     for level, table in by_family.levels.items():
         assert_frame_equal(table, one_by_one.levels[level])
+
+
+def test_a_rule_of_one_line_says_the_same_of_each_line_alone(hospital: pl.DataFrame) -> None:
+    "Whatever is asked once per combination must not look at other lines: each line alone, in other company, in another order."
+    rows = [r for r in RULES if not r.repeated and not any(n.startswith(("#", "@")) or n == "PixelHash" for n in r.columns)]
+    own = [r for r in rows if not looks_around(r)]
+    assert len(own) > 0.8 * len(rows)
+    names = sorted({n.removesuffix("|max") for r in own for n in r.columns if "|" in n})
+    table = hospital.with_columns(make(names)).with_columns(pl.col(n).alias(f"{n}|max") for n in names)
+    asked = [pl.col("i"), *[e.fill_null(False).alias(f"{r.id} {i}") for r in own for i, e in enumerate((r.applies, r.fails))]]
+    some = table.with_row_index("i").sample(200, seed=1)
+    together = table.with_row_index("i").select(asked).filter(pl.col("i").is_in(some["i"].to_list())).sort("i")
+    alone = pl.concat([some.slice(n, 1).select(asked) for n in range(len(some))])
+    assert_frame_equal(alone.sort("i"), together)
 
 
 def test_order_and_parts_change_nothing(hospital: pl.DataFrame) -> None:
@@ -152,3 +174,18 @@ def test_a_table_without_rows_has_no_score(hospital: pl.DataFrame) -> None:
 
 def test_no_parts_at_all() -> None:
     assert assess([], []).patterns.is_empty()
+
+
+def test_a_table_of_contents_is_not_judged() -> None:
+    "A DICOMDIR has no SOP Class UID inside; what it is stands in its file meta information."
+    rows = scan([str(Path(pydicom.__file__).parent / "data" / "test_files" / "dicomdirtests")])
+    kinds = rows.filter(pl.col("path").str.contains("DICOMDIR"))
+    assert kinds["status"].is_in(["ok", "recovered"]).any() and kinds["SOPClassUID"].null_count() > 0
+    found = rule_table(count(assess_table(rows.lazy())[0]), PROFILE).filter(pl.col("id").is_in(["CMP-SOPCLASS", "CMP-UID-SOP", "CMP-UID-STUDY"]))
+    assert found["violated"].to_list() == [0, 0, 0] and found["applicable"].min() > 20
+
+
+@pytest.mark.parametrize("name", profiles())
+def test_every_pattern_of_a_profile_fits_a_rule(name: str) -> None:
+    for pattern in load_profile(name).severities:
+        assert any(r.id == pattern or (pattern.endswith("*") and r.id.startswith(pattern[:-1])) for r in RULES), pattern

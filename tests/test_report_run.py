@@ -148,7 +148,7 @@ def test_every_template_that_ships_begins_with_the_gate() -> None:
     assert templates()
     for path in templates().values():
         code = [c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
-        assert "source_id" in code[0] and "begin(source_id, source_version)" in code[1], path.stem
+        assert "source_id" in code[0] and "begin(source_id, source_version, released)" in code[1], path.stem
 
 
 def test_a_refusal_in_the_kernel_is_a_refusal(ward: tuple[Lake, Path], tmp_path: Path) -> None:

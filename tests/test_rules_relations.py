@@ -56,6 +56,8 @@ SAME = {"SOPInstanceUID": "1.2.840.113619.2.1.1.1"}
 # rule -> (rows of which something fails, rows of the same kind of which nothing does)
 EXAMPLES: dict[str, tuple[list[dict[str, object]], list[dict[str, object]]]] = {
     "REL-SOP-MODALITY": ([image(Modality="PT")], [image()]),
+    "REL-META-SOP": ([image(MediaStorageSOPInstanceUID="1.2.3")], [
+        image(MediaStorageSOPInstanceUID=image()["SOPInstanceUID"], MediaStorageSOPClassUID=CT), image(2, SOPInstanceUID=None, MediaStorageSOPInstanceUID="1.2.3")]),
     "REL-SERIES-MODALITY": ([image(1), image(2, Modality="OT")], [image(1), image(2)]),
     "REL-SERIES-STUDY": ([image(1), image(2, StudyInstanceUID="1.2.3")], [image(1), image(2)]),
     "REL-SERIES-FOR": ([image(1), image(2, FrameOfReferenceUID="1.2.3")], [image(1), image(2)]),
@@ -112,6 +114,7 @@ EXAMPLES: dict[str, tuple[list[dict[str, object]], list[dict[str, object]]]] = {
     "UNQ-SOP-RECODED": ([image(1), image(1, TransferSyntaxUID="1.2.840.10008.1.2.4.70", file_size=400)], [image(1), image(1)]),
     "UNQ-SOP-EDITED": ([image(1), image(1, shape=2)], [image(1), image(1), image(1, TransferSyntaxUID="1.2.840.10008.1.2.4.70", file_size=400)]),
     "UNQ-SOP-CONFLICT": ([image(1, **SAME), image(2, **SAME)], [image(1), image(1)]),
+    "UNQ-PIXELHASH": ([image(1, PixelHash="ab"), image(2, PixelHash="ab", PatientID="8")], [image(1, PixelHash="ab"), image(1, PixelHash="ab"), image(2, PixelHash="cd"), image(3)]),
     "UNQ-INSTANCENO": ([image(1), image(1, SOPInstanceUID="1.2.3")], [image(1), image(2), image(2)]),
     "UNQ-POSITION": ([image(1), image(2, ImagePositionPatient="0\\0\\1")], [image(1), image(2), image(2)]),
     "UNQ-SERIES-RESENT": ([image(1), image(2, SeriesInstanceUID="1.2.3")], [image(1), image(2, SeriesInstanceUID="1.2.3", SeriesNumber="2")]),
@@ -136,11 +139,18 @@ EXAMPLES: dict[str, tuple[list[dict[str, object]], list[dict[str, object]]]] = {
     "FRD-ROUND-WEIGHT": ([study(n, PatientWeight=str(40 + n % 10 * 5)) for n in range(500)], [study(n, PatientWeight=str(40 + n % 61)) for n in range(500)]),
     "FRD-CLONE-PARAMS": (
         [person(1, ImagePositionPatient="1\\2\\3"), person(2, ImagePositionPatient="1\\2\\3")], [person(1), person(2), study(3, ImagePositionPatient="0\\0\\9"), study(4, ImagePositionPatient="0\\0\\9")]),
+    "FRD-IMPL-MANUF": (
+        [image(ImplementationClassUID="1.3.12.2.1107.5.2")],
+        [image(ImplementationClassUID="1.2.840.113619.6.5"), image(2, ImplementationClassUID="1.2.276.0.7230010.3.0.3.6.0"), image(3, ImplementationClassUID="1.3.12.2.1107.5.2", Manufacturer="ACME")]),
+    "FRD-TOOL-TRACE": (
+        [image(ImplementationVersionName="PYDICOM 3.0.2"), image(2, ImplementationClassUID="1.2.276.0.7230010.3.0.3.6.0")],
+        [image(ImplementationVersionName="REV 1.0", ImplementationClassUID="1.2.840.113619.6.5"), image(2, ImplementationVersionName="PYDICOM 3.0.2", **TAKEN_AWAY)]),
+    "FRD-MODIFIED": ([image(**{"@EDITED": True})], [image(**{"@EDITED": False})]),
     "FRD-GROUP-LENGTH": ([image(status="recovered")], [image()]),
 }
 
 
-SCHEMA = dict.fromkeys(COLUMNS, pl.String) | {"file_size": pl.Int64, "shape": pl.Int64, "mtime_ns": pl.Int64, "complete": pl.Boolean, "status": pl.String}
+SCHEMA = dict.fromkeys(COLUMNS, pl.String) | {"file_size": pl.Int64, "shape": pl.Int64, "mtime_ns": pl.Int64, "complete": pl.Boolean, "status": pl.String, "@EDITED": pl.Boolean, "PixelHash": pl.String}
 
 
 def asked(*parts: list[dict[str, object]], of: Rule) -> tuple[int, int]:

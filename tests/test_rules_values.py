@@ -98,6 +98,7 @@ EXAMPLES: dict[str, tuple[list[Row], list[Row]]] = {  # id -> found, left alone
     "CMP-CHARSET": ([{"SpecificCharacterSet": None, "PatientName": "Müller^Jörg"}], [{"SpecificCharacterSet": None}]),
     "CMP-SLICEGAPS": ([{"InstanceNumber": n} for n in "1245"], [{"InstanceNumber": n} for n in "1234"]),
     "CMP-SERIESCOUNT": ([{"NumberOfTemporalPositions": "2"}] * 5, [{"NumberOfTemporalPositions": "2"}] * 6),
+    "CMP-SERIESCOUNT-ImagesInAcquisition": ([{"ImagesInAcquisition": "6"}] * 5, [{"ImagesInAcquisition": "5"}] * 5),
     "AMB-PLACEHOLDER-PatientID": ([{"PatientID": "UNKNOWN"}], [{}]),
     "AMB-PLACEHOLDER-PatientName": ([{"PatientName": "anonymous^"}], [{}]),
     "AMB-PLACEHOLDER-PatientBirthDate": ([{"PatientBirthDate": "19000101"}], [{}]),
@@ -144,10 +145,13 @@ EXAMPLES: dict[str, tuple[list[Row], list[Row]]] = {  # id -> found, left alone
     "CPU-SPP-PI": ([{**COLOUR, "SamplesPerPixel": "1"}], [COLOUR]),
     "CPU-SPP-PI-PlanarConfiguration": ([{**COLOUR, "PlanarConfiguration": None}], [COLOUR]),
     "CPU-FRAMES": ([{"NumberOfFrames": "0"}], [{}]),
+    "CPU-SMALLBITS": ([{"LargestImagePixelValue": "4096", "BitsStored": "12", "PixelRepresentation": "0"}],
+                      [{"SmallestImagePixelValue": "0", "LargestImagePixelValue": "4095", "BitsStored": "12", "PixelRepresentation": "0"},
+                       {"SmallestImagePixelValue": "-2048", "LargestImagePixelValue": "2047", "BitsStored": "12", "PixelRepresentation": "1"}]),
     "CPU-LOSSY": ([{"TransferSyntaxUID": JPEG}], [{"TransferSyntaxUID": JPEG, "LossyImageCompression": "01"}]),
     "CPU-LOSSY-LossyImageCompressionRatio": ([{"LossyImageCompression": "01"}], [{"LossyImageCompression": "01", "LossyImageCompressionRatio": "12.5"}]),
     "CPU-WINDOW": ([{"WindowWidth": "400"}], [{}]),
-    "CPU-WINDOW-WindowWidth": ([{"WindowWidth": "0\\1500"}], [{}]),
+    "CPU-WINDOW-WindowWidth": ([{"WindowWidth": "0.5\\1500"}], [{}, {"WindowWidth": "0.5", "VOILUTFunction": "LINEAR_EXACT"}]),
     "CPU-SPACING-POS": ([{"PixelSpacing": "0.9\\0"}], [{}]),
     "CPU-SPACING-FOV": ([{"PixelSpacing": "9\\9"}], [{}]),
     "CPU-AGE": ([{"PatientAge": "053Y"}], [{"PatientAge": "034Y"}]),
@@ -218,6 +222,9 @@ SPARED: list[tuple[str, Row]] = [  # rules that must not speak of such an object
     ("CMP-MR-PHYS-RepetitionTime", {"SOPClassUID": MR, "ScanningSequence": "EP", "SequenceVariant": "NONE", "RepetitionTime": None}),
     ("CMP-LATERALITY", {"BodyPartExamined": "LUNG", "Laterality": None}),  # a CT shows both lungs
     ("CMP-MG-VIEW", {**MAMMOGRAM, "ViewPosition": None, "complete": False}),  # null means unread
+    *[(id, {**dict.fromkeys(("PatientID", "PatientSex", "PatientBirthDate", "PatientAge", "StudyDate", "Manufacturer", "BodyPartExamined",
+                             "StudyDescription", "SeriesDescription", "PlanarConfiguration"), None), **COLOUR, "PlanarConfiguration": None, "complete": False})
+      for id in ("CMP-PATID", "CMP-SEX", "CMP-BIRTH-OR-AGE", "CMP-STUDYDATE", "CMP-MANUF", "CMP-BODYPART", "CMP-DESC", "CPU-SPP-PI-PlanarConfiguration")],
     ("CPU-PIXLEN", {"TransferSyntaxUID": J2K, "file_size": 10}),
     ("CPU-PIXLEN", {"status": "recovered", "file_size": 10}),
     ("CPU-LOSSY", {"TransferSyntaxUID": J2K}),  # JPEG 2000 may be lossless
@@ -231,6 +238,28 @@ SPARED: list[tuple[str, Row]] = [  # rules that must not speak of such an object
 def test_a_rule_is_not_asked_where_it_has_no_say(id: str, row: Row) -> None:
     rule = next(rule for rule in RULES if rule.id == id)
     assert asked(rule, [row]) == (0, 0)
+
+
+def test_a_value_is_missing_only_where_every_header_below_was_read_to_its_end() -> None:
+    rule = next(rule for rule in RULES if rule.id == "CMP-MANUF")
+    unread, read = {"Manufacturer": None, "complete": False}, {"Manufacturer": None, "SOPInstanceUID": f"{ROOT}.1.1.2"}
+    assert asked(rule, [read]) == (1, 1)
+    assert asked(rule, [unread, read]) == (0, 0)
+
+
+def test_a_rule_is_not_asked_of_a_table_that_lacks_what_is_known_of_files() -> None:
+    rule = next(rule for rule in RULES if rule.id == "CPU-PIXLEN")
+    assert rule.needs >= {"file_size", "status", "Rows"}
+    assert assess([frame([{}]).lazy()], [rule]).rules
+    for name in ("file_size", "status", "Rows"):
+        assert not assess([frame([{}]).drop(name).lazy()], [rule]).rules
+
+
+def test_the_body_part_is_asked_of_an_index_without_region_codes() -> None:
+    rule = next(rule for rule in RULES if rule.id == "CMP-BODYPART")
+    rows = frame([{"BodyPartExamined": None}]).drop("AnatomicRegionSequence_CodeValue")
+    found = count(assess([rows.with_columns(instance_count=pl.lit(1)).drop("complete").lazy()], [rule], index=True))
+    assert (int(found.applies[0, 0]), int(found.fails[0, 0])) == (1, 1)
 
 
 @pytest.mark.parametrize("places", [EVEN[:4] * 2, [p for p in EVEN for _ in range(2)][:8]], ids=["two passes", "two echoes"])

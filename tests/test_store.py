@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import polars as pl
@@ -179,6 +180,34 @@ def test_elements_of_files_that_where_leaves_out_are_not_kept(ward: Path, write_
     ingest_ward(write_source(ward, more='where = {Modality = ["MR"]}'), lake, elements=True)
     kept = set(lake.elements("ward").filter(pl.col("keyword") == "Modality").select("value").unique().collect()["value"])
     assert kept == {"MR"}
+
+
+def test_pixel_hashes_are_kept_once_asked_for(ward: Path, write_source, tmp_path: Path) -> None:
+    catalogue, lake = write_source(ward, more='where = {Modality = ["CT", "MR"]}'), Lake.open(tmp_path / "ws")
+    with zipfile.ZipFile(ward / "more.zip", "w") as archive:
+        archive.write(ward / "CT_small.dcm", "again.dcm")
+    ingest_ward(catalogue, lake)
+    assert "PixelHash" not in lake.rows("ward").collect_schema().names()
+    before = lake.source_version("ward")
+    assert ingest_ward(catalogue, lake, pixel_hash=True).read > 2
+    assert lake.source_version("ward") != before
+
+    def hashes() -> dict[str, str | None]:
+        return dict(lake.rows("ward").select("path", "PixelHash").collect().iter_rows())
+
+    found = hashes()
+    assert len(found["CT_small.dcm"] or "") == 32
+    assert found["more.zip!again.dcm"] == found["CT_small.dcm"] != found["MR_small.dcm"]
+    assert found["README.txt"] is None and found["MR_truncated.dcm"] is None
+    left_out = set(lake.rows("ward").filter(pl.col("status") == "refused").select("path").collect()["path"])
+    assert left_out and not any(found[path] for path in left_out)
+    data = dcmread(ward / "MR_small.dcm")
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    data.save_as(ward / "MR_small.dcm")
+    (ward / "CT_small.dcm").unlink()
+    assert ingest_ward(catalogue, lake).read == 1  # nobody has to ask again
+    assert hashes() == found | {"CT_small.dcm": None}
+    assert levels.instances(lake, "ward").filter(pl.col("SOPInstanceUID") == "1.2.3.4").collect().height == 1
 
 
 def test_levels_count_patients_studies_series_and_instances_as_pydicom_does(ward: Path, write_source, tmp_path: Path) -> None:

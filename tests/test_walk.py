@@ -210,6 +210,47 @@ def test_numbers_are_written_as_python_writes_them(tmp_path: Path) -> None:
         assert differences([path]) == []
 
 
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_number_that_is_us_or_ss_is_what_the_pixels_are(tmp_path: Path, syntax: str, signed: bool) -> None:
+    ds, numbers = image(PixelRepresentation=int(signed)), (-1024, 32767) if signed else (12, 65535)
+    for keyword, number in zip(("SmallestImagePixelValue", "LargestImagePixelValue"), numbers, strict=True):
+        ds.add_new(keyword, "SS" if signed else "US", number)
+    path = save(ds, tmp_path / "a.dcm", syntax)
+    row = row_of(path)
+    assert (row["SmallestImagePixelValue"], row["LargestImagePixelValue"]) == tuple(map(str, numbers))
+    assert row["parser"] == "scan"
+    assert differences([path]) == []
+    assert differences([path], ["LargestImagePixelValue"]) == []
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_the_file_meta_information_becomes_columns(tmp_path: Path, syntax: str) -> None:
+    content, paths = save(image(), tmp_path / "a.dcm", syntax).read_bytes(), []
+    class_uid = pydicom.uid.PYDICOM_IMPLEMENTATION_UID.encode()
+    for name, old, new in (("same", b"", b""), ("other", b"1.2.3.4\0", b"1.2.3.9\0"), ("writer", b"PYDICOM ", b"PYD\xc4COM "),
+                           ("escape", b"PYDICOM ", b"PYD\x1bCOM "), ("implementation", class_uid, class_uid[:-2] + b"77")):
+        paths.append(tmp_path / f"{name}.dcm")
+        paths[-1].write_bytes(content.replace(old, new, 1) if old else content)
+    rows = [row_of(path) for path in paths]
+    assert [row["MediaStorageSOPInstanceUID"] for row in rows[:2]] == ["1.2.3.4", "1.2.3.9"]
+    assert rows[0]["MediaStorageSOPClassUID"] == CT and rows[4]["ImplementationClassUID"].endswith("77")
+    assert rows[0]["ImplementationVersionName"].startswith("PYDICOM")
+    assert differences(paths) == []
+    assert differences(paths[:2], ["ImplementationClassUID", "MediaStorageSOPClassUID"]) == []
+
+
+def test_files_whose_meta_information_is_as_long_but_otherwise_divided_are_told_apart(tmp_path: Path) -> None:
+    paths = []
+    for n, (uid, version) in enumerate((("1.2.3.4", "LONGNAME12"), ("1.2.3.4.56", "LONGNAM"), ("1.2.3", "LONGNAME1234"))):
+        ds = image(SOPInstanceUID=uid)
+        paths.append(save(ds, tmp_path / f"{n}.dcm"))
+        ds.file_meta.ImplementationVersionName = version
+        ds.save_as(paths[-1])
+    assert [row_of(p)["ImplementationVersionName"] for p in paths * 2] == ["LONGNAME12", "LONGNAM", "LONGNAME1234"] * 2
+    assert differences(paths * 2) == []
+
+
 @pytest.mark.parametrize("charset, name", [
     ("ISO_IR 100", "Buc^Jérôme"), ("ISO_IR 144", "Люкceмбypг"), ("ISO_IR 126", "Διονυσιος"), ("ISO_IR 127", "قباني^لنزار"),
     ("ISO_IR 138", "שרון^דבורה"), ("GB18030", "Wang^XiaoDong=王^小东"), ("ISO_IR 13", "ﾔﾏﾀﾞ^ﾀﾛｳ"), ("ISO_IR 166", "นามสกุล"),
@@ -218,6 +259,14 @@ def test_numbers_are_written_as_python_writes_them(tmp_path: Path) -> None:
 def test_names_in_many_scripts(tmp_path: Path, charset: str | list[str], name: str) -> None:
     path = save(image(SpecificCharacterSet=charset, PatientName=name, StudyDescription="plain"), tmp_path / "a.dcm")
     assert row_of(path)["PatientName"] == name
+    assert differences([path]) == []
+
+
+def test_a_character_set_that_no_codec_can_have_costs_its_own_file_only(tmp_path: Path) -> None:
+    path = save(image(SpecificCharacterSet="ISO_IR 144", PatientName="Люкceмбypг"), tmp_path / "a.dcm")
+    path.write_bytes(path.read_bytes().replace(b"ISO_IR 144", b"I\0O_IR 144", 1))
+    table = read_batch([str(path), str(PYDICOM / "test_files" / "CT_small.dcm")])[0]
+    assert table["status"].to_list() == ["damaged", "ok"]
     assert differences([path]) == []
 
 

@@ -21,7 +21,7 @@ from .reference import read_with_pydicom
 from .reference import text_of as decode_value
 from .row import FRAME, Header
 from .items import number_text
-from .plan import NUMBERS, Odd, Plan, Refused, compile_plan, family
+from .plan import NUMBERS, Odd, Plan, Refused, Table, compile_plan, family
 from .heads import PROBED, Heads
 from .walk import Found, Known, walk
 
@@ -50,6 +50,7 @@ class _Columns:
         self.width = len(plan.columns)
         self.families = [family(vr) for vr in plan.vrs[:self.width]]
         self.number_slots = [i for i, f in enumerate(self.families) if f in NUMBERS or f == "AT"]
+        self.signed = tuple(plan.signed.items())
         self.charset = plan.hidden["SpecificCharacterSet"]
         plan.texts = plan.texts or [_Texts(vr) for vr in plan.vrs[:self.width]]
         self.known: list[_Texts] = plan.texts
@@ -57,12 +58,24 @@ class _Columns:
         self.headers: dict[int, Header] = {}  # row -> what pydicom has read
 
     def add(self, found: Found) -> None:
-        row = found[0]
-        if not found[1].table.little:
+        row, table = found[0], found[1].table
+        _encodings(row[self.charset])  # a NUL in the name of a character set is a ValueError: the file goes to pydicom
+        for slot, signed in self.signed:
+            if row[signed] is not None or (not table.explicit and row[slot] is not None):
+                self.sign(row, slot, signed, table)
+        if not table.little:
             for slot in self.number_slots:
                 if isinstance(row[slot], bytes):
                     row[slot] = number_text(row[slot], self.plan.vrs[slot], False)
         self.rows.append(row)
+
+    def sign(self, row: list[Any], slot: int, signed: int, table: Table) -> None:
+        "Of what is US or SS: which it is says the file; in implicit VR, Pixel Representation."
+        value = row[signed]
+        if value is None and not table.explicit and row[self.plan.hidden["PixelRepresentation"]] == b"\1\0":
+            value = row[slot]
+        if value is not None:
+            row[slot] = number_text(value, "SS", table.little)
 
     def add_header(self, header: Header) -> None:
         "A row that pydicom has read."

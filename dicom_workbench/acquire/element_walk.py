@@ -265,8 +265,9 @@ def walk_elements_of(
     rows: Rows,
 ) -> None:
     "As walk_elements, from whatever can be read at an offset."
-    start, uid = file_meta(head)
-    table, deflated = rows.plan.syntax(uid)
+    meta = file_meta(head)
+    start = meta.end
+    table, deflated = rows.plan.syntax(head[meta.syntax])
     rows.begin()
     try:
         Walk(rows, rows.plan.syntax(b"1.2.840.10008.1.2.1")[0], head, 132, start, read, meta=True).run()

@@ -90,8 +90,8 @@ def _syntax(uid: bytes) -> tuple[Order, bool, bool]:
 Tree = dict[int, Any]  # tag -> a column (int), or the Tree of a sequence's first item
 
 SHARED, PER_FRAME = tag_of("SharedFunctionalGroupsSequence"), tag_of("PerFrameFunctionalGroupsSequence")
-_HIDDEN = ("SpecificCharacterSet", "SOPClassUID", "Rows", "Columns", "SamplesPerPixel", "BitsAllocated",
-           "NumberOfFrames", "PhotometricInterpretation")
+_IMAGE = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames", "PhotometricInterpretation")
+_HIDDEN = ("SpecificCharacterSet", "SOPClassUID", "PixelRepresentation", *_IMAGE)
 
 
 @dataclass
@@ -103,7 +103,8 @@ class Plan:
     top: dict[int, int]           # top-level tag -> slot
     sequences: dict[int, Tree]    # tag of a sequence -> what is wanted of its first item
     groups: Tree                  # functional groups
-    syntax_uid: int               # slot of TransferSyntaxUID, or -1
+    meta: dict[int, int]          # element of group 0002 -> slot
+    signed: dict[int, int]        # slot of what is US or SS -> slot where it goes as SS
     last: int                     # the last wanted top-level tag
     hidden: dict[str, int]        # keyword -> slot of what the checks need
     limits: Limits = field(default_factory=Limits)
@@ -116,7 +117,8 @@ class Plan:
         self.texts: list[Any] = []  # of each slot: raw values seen before, and their text
         self.items: dict[tuple[Any, ...], list[tuple[int, bytes | str]]] = {}  # sequences seen before
         self.lengths: dict[tuple[Any, ...], int | None] = {}  # image descriptions seen before
-        self.image = itemgetter(*(self.hidden[k] for k in _HIDDEN[2:]))
+        self.metas: dict[Any, tuple[tuple[int, ...], Any]] = {}  # layout of group 0002 -> slots, how to cut their values
+        self.image = itemgetter(*(self.hidden[k] for k in _IMAGE))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return compile_plan, (self.columns, self.limits)  # to other processes goes what is wanted, not what was learned
@@ -128,6 +130,13 @@ class Plan:
             order, explicit, deflated = _syntax(uid)
             same = [t for t, _ in self.syntaxes.values() if (t.order, t.explicit) == (order, explicit)]
             found = self.syntaxes[uid] = (same[0] if same else Table(self, order, explicit)), deflated
+        return found
+
+    def cut_of(self, meta: Any) -> tuple[tuple[int, ...], Any]:
+        "How to cut what is wanted out of a group 0002 that lies so."
+        if len(self.metas) > 20_000:
+            self.metas.clear()
+        found = self.metas[meta] = meta.values(self.meta)
         return found
 
     def expected(self, row: list[Any], little: bool) -> int | None:
@@ -170,11 +179,11 @@ def compile_plan(
     top: dict[int, int] = {}
     sequences: dict[int, Tree] = {}
     groups: Tree = {}
-    syntax_uid = -1
+    meta: dict[int, int] = {}
     vrs = [a.vr for a in wanted]
     for slot, a in enumerate(wanted):
         if a.tag < 0x00080000:
-            syntax_uid = slot
+            meta[a.tag & 0xFFFF] = slot
         elif a.sequence:
             sequences.setdefault(a.tag, {})[a.inner_tag] = slot
         else:
@@ -189,7 +198,10 @@ def compile_plan(
             top[tag] = len(vrs)
             vrs.append(vr_of_tag(tag))
         hidden[keyword] = top[tag]
-    return Plan(tuple(a.column for a in wanted), tuple(vrs), top, sequences, groups, syntax_uid, last, hidden,
+    either = [slot for slot, a in enumerate(wanted) if not a.sequence and vr_of_tag(a.tag) == "US or SS"]
+    signed = {slot: len(vrs) + i for i, slot in enumerate(either)}
+    vrs += ["SS"] * len(either)
+    return Plan(tuple(a.column for a in wanted), tuple(vrs), top, sequences, groups, meta, signed, last, hidden,
                 limits or Limits())
 
 # %% ../../nbs/acquire/10_plan.ipynb #d36d9443
@@ -289,6 +301,7 @@ class Table:
         length = int.from_bytes(key[6:8], self.order)
         slot = self.plan.top.get(tag, SKIP)
         if slot >= 0:
+            slot = self.plan.signed.get(slot, slot) if vr == b"SS" else slot
             self._check(vr.decode(), self.plan.vrs[slot], length)
         if tag in SHAPE_END:
             raise Odd

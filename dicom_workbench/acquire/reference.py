@@ -73,13 +73,21 @@ def _element(data: Dataset, tag: int) -> str | None:
     if isinstance(element, RawDataElement):
         if element.value is None and element.length:
             raise ValueError("longer than MOST_INFLATED")
-        vr = element.VR if element.VR not in (None, "UN") else dictionary_VR(tag).split(" ")[0]
+        vr = element.VR if element.VR not in (None, "UN") else _vr_of(data, tag)
         return text_of(element.value or b"", vr, encodings, element.is_little_endian)
     assert isinstance(element, DataElement)
     value = element.value
     if value is None:
         return ""
     return "\\".join(map(str, value)) if element.VM > 1 else str(value)
+
+
+def _vr_of(data: Dataset, tag: int) -> str:
+    "The VR of an element that does not say it. Of US or SS, Pixel Representation tells (PS3.5 A.1); of others the first."
+    vr = dictionary_VR(tag)
+    if vr == "US or SS" and _element(data, 0x00280103) == "1":
+        return "SS"
+    return vr.split(" ")[0]
 
 
 def _first_item(data: Dataset, sequence: int) -> Dataset | None:

@@ -17,7 +17,7 @@ from functools import partial
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import BinaryIO, TypeVar, overload
 
 import polars as pl
 
@@ -27,9 +27,10 @@ from .batch import read_batch as fast_batch
 from .dicomdir import missing_files
 from .folder import check_folder, list_file, list_files, list_paths
 from .guard import announced
+from .pixels import PIXEL_HASH, hash_of, pixel_hash
 from .plan import Plan, compile_plan
 from .reference import read_stream
-from .row import Entry, Header, decode_path, encode_path, schema
+from .row import READ, Entry, Header, decode_path, encode_path, schema
 from ..standard.errors import UsageError
 
 # %% ../../nbs/acquire/05_scan.ipynb #d180dd4f
@@ -48,16 +49,22 @@ class Batch:
     attributes: tuple[str, ...] | None = None        # None: all columns
     where: tuple[tuple[str, tuple[str, ...]], ...] = ()  # keep only rows with one of these values in these columns
     prefix: str = ""                                 # put before each path in the table
+    pixel_hash: bool = False                         # read the pixels, too, and add the column PixelHash
 
     @property
     def name(self) -> str:
         "A hash of everything that decides the rows: the same batch has the same name in every run."
         digest = hashlib.sha256(repr((READER, self.root, self.entries, self.source_id, self.run_id, self.attributes,
-                                      self.where, self.prefix)).encode("utf-8", "surrogateescape"))
+                                      self.where, self.prefix, self.pixel_hash)).encode("utf-8", "surrogateescape"))
         return digest.hexdigest()[:24]
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    @property
+    def columns(self) -> dict[str, pl.DataType]:
+        "Column -> type of its rows."
+        return schema(self.attributes) | ({PIXEL_HASH: pl.String()} if self.pixel_hash else {})
 
     def part(self, start: int, stop: int) -> "Batch":
         "The same with these entries only."
@@ -142,7 +149,7 @@ def _fast(batch: Batch, wanted: tuple[str, ...] | None) -> tuple[pl.DataFrame, S
     chosen = [n for n, e in enumerate(batch.entries) if not e.status and not e.bad and not e.path.lower().endswith(_PACKED)]
     rest = set(range(len(batch.entries))) - set(chosen)
     if not chosen:
-        return pl.DataFrame(schema=schema(batch.attributes)), {}, frozenset(rest)
+        return pl.DataFrame(schema=batch.columns), {}, frozenset(rest)
     entries = [batch.entries[n] for n in chosen]
     known = [None if e.file_size is None or e.mtime_ns is None else (e.file_size, e.mtime_ns) for e in entries]
     found, shapes = fast_batch(_Watched(batch, chosen), _plan_of(wanted), known)
@@ -151,7 +158,18 @@ def _fast(batch: Batch, wanted: tuple[str, ...] | None) -> tuple[pl.DataFrame, S
     frame = found.with_columns(
         source_id=pl.lit(batch.source_id), path=pl.Series([batch.prefix + e.path for e in entries], dtype=pl.String), run_id=pl.lit(batch.run_id),
     ).filter(~again)
-    return _kept(frame, batch.where).select(list(schema(batch.attributes))), shapes, frozenset(rest)
+    frame = _kept(frame, batch.where)
+    if batch.pixel_hash:
+        rows = [n for n, odd in zip(chosen, again, strict=True) if not odd]
+        frame = frame.with_columns(_pixel_hashes(batch, rows, frame["status"]))
+    return frame.select(list(batch.columns)), shapes, frozenset(rest)
+
+
+def _pixel_hashes(batch: Batch, rows: Sequence[int], status: pl.Series) -> pl.Series:
+    "Of each row the hash of its pixels, if it was read; the guard knows which file is being read."
+    wanted = {n for n, read in zip(rows, status.is_in(READ), strict=True) if read}
+    found = {n: pixel_hash(_file(batch, entry)) for n, entry in enumerate(announced(batch.entries)) if n in wanted}
+    return pl.Series(PIXEL_HASH, [found.get(n) for n in rows], dtype=pl.String)
 
 
 def _kept(frame: pl.DataFrame, where: Sequence[tuple[str, tuple[str, ...]]]) -> pl.DataFrame:
@@ -167,9 +185,16 @@ def _kept(frame: pl.DataFrame, where: Sequence[tuple[str, tuple[str, ...]]]) -> 
     return frame
 
 
+def _read_one(batch: Batch, wanted: tuple[str, ...] | None, stream: BinaryIO, size: int) -> Header:
+    header = read_stream(stream, size, wanted)
+    if batch.pixel_hash and header.status in READ and not _left_out(header, batch.where) and (found := hash_of(stream)):
+        header.values[PIXEL_HASH] = found
+    return header
+
+
 def _slowly(batch: Batch, wanted: tuple[str, ...] | None, which: frozenset[int]) -> Iterator[tuple[Entry, Header]]:
     "These entries one by one: archives member by member."
-    read = partial(read_stream, attributes=wanted)
+    read = partial(_read_one, batch, wanted)
     for n, entry in enumerate(announced(batch.entries)):
         if n not in which:
             continue
@@ -183,7 +208,7 @@ def read_parts(
     batch: Batch,
 ) -> Iterator[tuple[pl.DataFrame, Shapes]]:  # at least one
     "As read_batch, in parts of at most BATCH_FILES rows."
-    columns = schema(batch.attributes)
+    columns = batch.columns
     extra = [column for column, _ in batch.where if column not in columns]
     wanted = None if batch.attributes is None else (*batch.attributes, *extra)
     frame, shapes, rest = _fast(batch, wanted)

@@ -129,13 +129,18 @@ def bars(
     label: Callable[[str], str] = str,         # words for a value
     colour: Callable[[str], str] | None = None,  # colour for a value; default is one blue
     width: int = 680,                          # of the plot in px
+    withheld: int | None = None,               # released: records of values that may not be named, for one bar; inside: None
+    apart: str = "not shown one by one",       # what that bar is called
 ) -> Drawing:
     "Horizontal bars, the largest first, each with its count and its share of all records."
-    n, missing = int(counts["n"].sum()), int(counts.filter(pl.col("value").is_null())["n"].sum())
+    n, missing = int(counts["n"].sum()) + (withheld or 0), int(counts.filter(pl.col("value").is_null())["n"].sum())
     shown = top_and_others(counts, top)
+    if withheld:
+        shown = shown.vstack(pl.DataFrame([(apart, withheld, True)], schema=shown.schema, orient="row"))
     rows = [{"label": _cut(v if o else label(v)), "n": k, "text": f"{grouped(k)} ({percent(k, n)})",
              "colour": DERIVED if o else colour(v) if colour else OKABE_ITO["blue"]} for v, k, o in shown.iter_rows()]
-    return _draw_bars(pl.DataFrame(rows, schema=_BAR), title, caption(n, missing, thing), thing, width)
+    told = caption(n, missing, thing) if withheld is None or missing else f"n = {counted(n, thing)}"
+    return _draw_bars(pl.DataFrame(rows, schema=_BAR), title, told, thing, width)
 
 
 _BAR = {"label": pl.String, "n": pl.Int64, "text": pl.String, "colour": pl.String}
@@ -171,11 +176,12 @@ def by_year(
     thing: str = "study",  # what was counted
     width: int = 860,
     colour: str = OKABE_ITO["blue"],
+    withheld: int | None = None,  # released: records of years that may not be shown, which are gaps; inside: None
 ) -> Drawing:
     "Counts over the years: a line, or bars where there are fewer than three years."
-    n, missing = int(counts["n"].sum()), int(counts.filter(pl.col("year").is_null())["n"].sum())
-    subtitle = caption(n, missing, thing, without="no date")
-    rows = every_year(counts)
+    n, missing = int(counts["n"].sum()) + (withheld or 0), int(counts.filter(pl.col("year").is_null())["n"].sum())
+    subtitle = _with_gaps(n, missing, thing, withheld)
+    rows = every_year(counts, withheld is not None)
     if rows.height < 3:
         named = rows.select(label=pl.col("year").cast(pl.String), n="n",
                             text=pl.col("n").map_elements(lambda k: f"{grouped(k)} ({percent(k, n)})", return_dtype=pl.String),
@@ -183,24 +189,33 @@ def by_year(
         return _draw_bars(named, title, subtitle, thing, width - 220)
     x = alt.X("year:Q", title="year", axis=alt.Axis(format="d", tickMinStep=1, grid=False), scale=alt.Scale(zero=False, nice=False))
     y = alt.Y("n:Q", title=f"{PLURALS.get(thing, thing + 's')} per year", axis=alt.Axis(format=",d", tickCount=5, tickMinStep=1))
-    points: Any = {"size": 22, "filled": True, "color": colour} if rows.height <= 60 else False
+    points: Any = {"size": 22, "filled": True, "color": colour} if rows.height <= 60 or withheld is not None else False
     line = alt.Chart(rows).mark_line(color=colour, strokeWidth=2, point=points).encode(
         x=x, y=y, tooltip=[alt.Tooltip("year:Q", format="d"), alt.Tooltip("n:Q", format=",d", title=PLURALS.get(thing, thing + "s"))])
-    peak = rows.sort("n", "year", descending=[True, False]).row(0)
+    peak = rows.drop_nulls().sort("n", "year", descending=[True, False]).row(0)
     told = f"From {rows['year'][0]} to {rows['year'][-1]}, most in {peak[0]} ({grouped(peak[1])})"
     drawn: alt.Chart = line.properties(title=alt.Title(title, subtitle=subtitle), width=width, height=220,
                                        description=f"Line chart. {title} {told}. {subtitle}.")
     return drawn
 
 
-def every_year(counts: pl.DataFrame) -> pl.DataFrame:
-    "The dated counts with the years between first and last filled with zero: year, n; sorted."
+def _with_gaps(n: int, missing: int, thing: str, withheld: int | None) -> str:
+    "The caption; where years are gaps, it says how many records those hold together."
+    if withheld is None:
+        return caption(n, missing, thing, without="no date")
+    told = f"n = {counted(n, thing)}" + (f"; no date in {grouped(missing)} ({percent(missing, n)})" if missing else "")
+    return told + (f"; not shown one by one: {grouped(withheld)}" if withheld else "")
+
+
+def every_year(counts: pl.DataFrame, gaps: bool = False) -> pl.DataFrame:
+    "The dated counts with the years between first and last filled with zero, or with null where they are gaps: year, n; sorted."
     dated = counts.filter(pl.col("year").is_not_null()).select(pl.col("year").cast(pl.Int64), pl.col("n").cast(pl.Int64))
     if dated.is_empty():
         return dated
     first, last = int(dated["year"].min()), int(dated["year"].max())  # type: ignore[arg-type]
     years = pl.DataFrame({"year": range(first, last + 1)}, schema={"year": pl.Int64})
-    return years.join(dated.group_by("year").agg(pl.col("n").sum()), on="year", how="left").with_columns(pl.col("n").fill_null(0)).sort("year")
+    filled = years.join(dated.group_by("year").agg(pl.col("n").sum()), on="year", how="left").sort("year")
+    return filled if gaps else filled.with_columns(pl.col("n").fill_null(0))
 
 # %% ../../nbs/explore/00_charts.ipynb #615f9a55
 def by_year_and_modality(
@@ -209,22 +224,29 @@ def by_year_and_modality(
     thing: str = "series",
     top: int = 5,          # rows: the modalities with the largest counts
     width: int = 820,
+    withheld: int | None = None,           # released: records of cells that may not be shown, which are gaps; inside: None
+    totals: Mapping[str, int] | None = None,  # released: records of each modality, with and without the gaps
 ) -> Drawing:
     "One small line chart a modality, the largest first."
-    n, missing = int(counts["n"].sum()), int(counts.filter(pl.col("year").is_null())["n"].sum())
+    n, missing = int(counts["n"].sum()) + (withheld or 0), int(counts.filter(pl.col("year").is_null())["n"].sum())
     dated = counts.drop_nulls(["year", "modality"])
     order = dated.group_by("modality").agg(pl.col("n").sum()).sort("n", "modality", descending=[True, False])
     first, last = int(dated["year"].min() or 0), int(dated["year"].max() or 0)  # type: ignore[arg-type]
-    subtitle = caption(n, missing, thing, without="no date") + "; each row has its own scale"
+    subtitle = _with_gaps(n, missing, thing, withheld) + "; each row has its own scale"
+    gaps = withheld is not None
+    if totals:
+        order = order.with_columns(n=pl.col("modality").replace_strict(totals, return_dtype=pl.Int64)).sort("n", "modality", descending=[True, False])
     charts = []
     for i, (modality, k) in enumerate(order.head(top).iter_rows()):
-        rows = every_year(pl.concat([dated.filter(pl.col("modality") == modality).select("year", "n"),
-                                     pl.DataFrame({"year": [first, last], "n": [0, 0]}).cast(dated.select("year", "n").schema)]))
+        own = dated.filter(pl.col("modality") == modality).select("year", "n")
+        rows = every_year(own if gaps else pl.concat([own, pl.DataFrame({"year": [first, last], "n": [0, 0]}).cast(own.schema)]), gaps)
         at_end = i == min(top, order.height) - 1
-        x = alt.X("year:Q", title="year" if at_end else None, scale=alt.Scale(domain=[first, last], nice=False),
+        x = alt.X("year:Q", title="year" if at_end else None, scale=alt.Scale(domain=[first - gaps / 2, last + gaps / 2], nice=False),
                   axis=alt.Axis(format="d", tickMinStep=1, grid=False, labels=at_end))
         y = alt.Y("n:Q", title=None, axis=alt.Axis(format=",d", tickCount=2, tickMinStep=1, minExtent=56))
         area = alt.Chart(rows).mark_area(color=modality_colour(modality), opacity=0.85, interpolate="step", line={"color": INK, "strokeWidth": 0.8})
+        if gaps:  # of a year alone an area shows nothing
+            area = alt.Chart(rows.drop_nulls()).mark_bar(color=modality_colour(modality), stroke=INK, strokeWidth=0.4, size=max(2, min(40, 0.7 * width / (last - first + 1))))
         charts.append(area.encode(x=x, y=y, tooltip=[alt.Tooltip("year:Q", format="d"), alt.Tooltip("n:Q", format=",d")])
                       .properties(width=width, height=64, title=alt.Title(f"{modality_label(modality)}: {counted(k, thing)}", fontSize=13, offset=4)))
     told = "; ".join(f"{modality_label(m)} {grouped(k)}" for m, k in order.head(top).iter_rows())
@@ -236,7 +258,7 @@ STATES = {"present": OKABE_ITO["blue"], "empty": OKABE_ITO["orange"], "absent": 
 
 
 def shares(
-    parts: pl.DataFrame,        # label, n, and one Int column for each state
+    parts: pl.DataFrame,        # label, n, and one Int column for each state; text instead of the number, if it is there
     title: str,                 # the question
     subtitle: str,              # what was counted, and where
     states: Mapping[str, str] = STATES,  # column -> colour, in drawing order; a column that is absent counts as zero
@@ -255,7 +277,8 @@ def shares(
     tip = [alt.Tooltip("label:N", title="attribute"), "state:N", alt.Tooltip("k:Q", format=",d", title="records"), alt.Tooltip("n:Q", format=",d", title="of")]
     bar = alt.Chart(long).mark_bar(stroke=INK, strokeWidth=0.4).encode(x=x, y=y, color=colour, order="order:Q", tooltip=tip)
     first = used[0] if used[0] in parts.columns else None
-    ends = rows.with_columns(end=pl.lit(1.0), text=pl.Series([f"{percent(k, n)} of {grouped(n)}" for k, n in rows.select(first or "n", "n").iter_rows()], dtype=pl.String))
+    told_ = rows["text"].to_list() if "text" in rows.columns else [f"{percent(k, n)} of {grouped(n)}" for k, n in rows.select(first or "n", "n").iter_rows()]
+    ends = rows.with_columns(end=pl.lit(1.0), text=pl.Series(told_, dtype=pl.String))
     text = alt.Chart(ends.select("rank", "end", "text")).mark_text(align="left", dx=6, fontSize=13, color=INK).encode(x=alt.X("end:Q"), y=y, text="text:N")
     told = "; ".join(f"{v} {t}" for v, t in ends.select("label", "text").iter_rows())
     return alt.layer(bar, text).properties(title=alt.Title(title, subtitle=subtitle), width=width, height=alt.Step(26),
@@ -263,7 +286,7 @@ def shares(
 
 # %% ../../nbs/explore/00_charts.ipynb #6363480a
 def spread(
-    bins: pl.DataFrame,    # lower, upper: Float; n: Int; side by side, in order
+    bins: pl.DataFrame,    # lower, upper: Float; n: Int, null where it is not shown; side by side, in order
     title: str,            # the question
     axis: str,             # what is binned, with its unit
     subtitle: str,         # what was counted, and what was left out
@@ -280,7 +303,7 @@ def spread(
     y = alt.Y("n:Q", title=names, axis=alt.Axis(format=",d", tickCount=5, tickMinStep=1))
     tip = [alt.Tooltip("lower:Q", title="above", format="~f"), alt.Tooltip("upper:Q", title="up to", format="~f"), alt.Tooltip("n:Q", title=names, format=",d")]
     bar = alt.Chart(rows).mark_bar(color=colour, stroke=INK, strokeWidth=0.4, binSpacing=1).encode(x=x, x2="upper:Q", y=y, tooltip=tip)
-    largest = rows.sort("n", "lower", descending=[True, False]).row(0)
+    largest = rows.drop_nulls().sort("n", "lower", descending=[True, False]).row(0)
     told = f"Most from {largest[0]:g} to {largest[1]:g} ({grouped(largest[2])})"
     drawn: alt.Chart = bar.properties(title=alt.Title(title, subtitle=subtitle), width=width, height=220,
                                       description=f"Histogram. {title} {told}. {subtitle}.")

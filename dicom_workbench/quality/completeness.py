@@ -13,7 +13,7 @@ from importlib.resources import files
 import polars as pl
 from pydicom import uid
 
-from .rule import INSTANCES, Rule, given, number
+from .rule import INSTANCES, Rule, differs, given, number
 from ..standard.attributes import attribute
 from ..standard.requirements import required, sop_classes
 from ..standard.terms import body_parts
@@ -79,7 +79,8 @@ PLACE = (
     Rule("CMP-BODYPART", "The body part is not recorded", "completeness", "missing", "series", "warning",
          applies=given("Modality").is_in(["CR", "CT", "DX", "MG", "MR", "US", "XA"]),
          fails=given("BodyPartExamined").is_null() & given("AnatomicRegionSequence_CodeValue").is_null(),
-         reference="PS3.3 C.7.3.1, 10.5 (Type 3 in most objects; needed for any selection)", attribute="BodyPartExamined"),
+         reference="PS3.3 C.7.3.1, 10.5 (Type 3 in most objects; needed for any selection)", attribute="BodyPartExamined",
+         spare=("AnatomicRegionSequence_CodeValue",)),
     Rule("CMP-LATERALITY", "Left or right is not recorded for a paired body part", "completeness", "missing", "series", "warning",
          applies=given("Modality").is_in(_PROJECTIONS) & given("BodyPartExamined").str.to_uppercase().is_in(body_parts(paired=True)),
          fails=given("Laterality").is_null() & given("ImageLaterality").is_null(),
@@ -155,6 +156,10 @@ COUNTS = (
     Rule("CMP-SERIESCOUNT", "Images are missing: the time points differ in their number of slices", "completeness", "missing", "series", "warning",
          applies=_STACK & (number("NumberOfTemporalPositions") > 1), fails=INSTANCES % number("NumberOfTemporalPositions").cast(pl.Int64, strict=False) != 0,
          reference="PS3.3 C.8.3.1 (Number of Temporal Positions)", attribute="NumberOfTemporalPositions"),
+    Rule("CMP-SERIESCOUNT-ImagesInAcquisition", "Images are missing: the acquisition made more of them", "completeness", "missing", "series", "info",
+         applies=_STACK & (number("ImagesInAcquisition") > 0) & ~differs("ImagesInAcquisition").fill_null(False) & ~differs("AcquisitionNumber").fill_null(False),
+         fails=INSTANCES < number("ImagesInAcquisition"),
+         reference="PS3.3 C.7.6.1 (Images in Acquisition; they may lie in several series: a sign, not proof)", attribute="ImagesInAcquisition"),
 )
 
 # %% ../../nbs/quality/20_completeness.ipynb #75bd3e5e

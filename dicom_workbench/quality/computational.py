@@ -15,14 +15,15 @@ from ..standard.terms import terms, transfer_syntaxes
 
 # %% ../../nbs/quality/22_computational.ipynb #a3a6b660
 def _rule(id: str, title: str, severity: str, fails: pl.Expr, applies: pl.Expr, reference: str, attribute: str,
-          level: str = "instance", veracity: str = "inconsistency", type: str = "") -> Rule:
+          level: str = "instance", veracity: str = "inconsistency", type: str = "", spare: tuple[str, ...] = ()) -> Rule:
     return Rule(id, title, "conformance.computational", veracity, level, severity, fails=fails, applies=applies, reference=reference,
-                attribute=attribute, type=type)
+                attribute=attribute, type=type, spare=spare)
 
 
 _SAMPLES = pl.when(given("PhotometricInterpretation") == "YBR_FULL_422").then(2.0).otherwise(number("SamplesPerPixel"))
 _PIXEL_BYTES = (number("Rows") * number("Columns") * _SAMPLES * number("BitsAllocated") * number("NumberOfFrames").fill_null(1.0) / 8).ceil()
 _STORED, _BITS, _HIGH = number("BitsStored"), number("BitsAllocated"), number("HighBit")
+_BEYOND = pl.lit(2.0) ** pl.when(given("PixelRepresentation") == "1").then(_STORED - 1).otherwise(_STORED)  # the first value that does not fit
 _ONE_SAMPLE = ["MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"]
 _THREE_SAMPLES = sorted(set(terms("PhotometricInterpretation")) - {*_ONE_SAMPLE, "ARGB", "CMYK"})
 
@@ -32,6 +33,11 @@ PIXELS = (
     _rule("CPU-HIGHBIT", "Bits allocated, bits stored and high bit contradict each other", "warning",
           ((_HIGH != _STORED - 1).fill_null(False) | (_STORED > _BITS).fill_null(False)),
           _STORED.is_not_null(), "PS3.3 C.7.6.3, table C.7-11c; PS3.5 8.1.1", "HighBit"),
+    _rule("CPU-SMALLBITS", "The smallest or largest pixel value does not fit into the bits stored", "info",
+          (number("LargestImagePixelValue") >= _BEYOND) | (number("SmallestImagePixelValue") < _BEYOND - 2.0**_STORED)
+          | (number("SmallestImagePixelValue") > number("LargestImagePixelValue")),
+          (number("SmallestImagePixelValue").is_not_null() | number("LargestImagePixelValue").is_not_null()) & _BEYOND.is_not_null(),
+          "PS3.3 C.7.6.3, table C.7-11c; PS3.5 8.1.1", "LargestImagePixelValue", spare=("PixelRepresentation",)),
     _rule("CPU-SPP-PI", "The number of samples does not fit the kind of colour", "error",
           (given("PhotometricInterpretation").is_in(_ONE_SAMPLE) & (number("SamplesPerPixel") != 1))
           | (given("PhotometricInterpretation").is_in(_THREE_SAMPLES) & (number("SamplesPerPixel") != 3)),
@@ -60,8 +66,9 @@ IMAGES = (
           given("LossyImageCompression") == "01", "PS3.3 C.7.6.1, C.7.6.1.1.5.2 (Type 1C)", "LossyImageCompressionRatio", veracity="deception", type="1C"),
     _rule("CPU-WINDOW", "Window centre and window width do not pair", "warning", _values_in("WindowCenter").ne_missing(_values_in("WindowWidth")),
           given("WindowCenter").is_not_null() | given("WindowWidth").is_not_null(), "PS3.3 C.11.2.1.2", "WindowWidth"),
-    _rule("CPU-WINDOW-WindowWidth", "Window width is not positive", "warning", number("WindowWidth") <= 0,
-          number("WindowWidth").is_not_null(), "PS3.3 C.11.2.1.2.1, C.11.2.1.3", "WindowWidth"),
+    _rule("CPU-WINDOW-WindowWidth", "Window width is too small", "warning",
+          (number("WindowWidth") <= 0) | ((number("WindowWidth") < 1) & (given("VOILUTFunction").fill_null("LINEAR") == "LINEAR")),
+          number("WindowWidth").is_not_null(), "PS3.3 C.11.2.1.2.1 (LINEAR: from 1), C.11.2.1.3 (other functions: above 0)", "WindowWidth", spare=("VOILUTFunction",)),
     _rule("CPU-SPACING-POS", "Pixel spacing is not positive", "error", _SPACING.list.min() <= 0, _SPACING.list.min().is_not_null(),
           "PS3.3 10.7.1.3", "PixelSpacing"),
     _rule("CPU-SPACING-FOV", "The field of view is impossible for a person", "warning", ~_FIELD.is_between(5, 1000),

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import polars as pl
 
-from .assess import BITS, KEYS, Assessment
+from .assess import KEYS, Assessment
+from .bits import BITS
 from .rule import Rule
 from .score import Profile
 

@@ -36,6 +36,13 @@ OBJECT = (
         fails=~pl.concat_str(given("SOPClassUID"), pl.lit(" "), given("Modality")).is_in(_PAIRS),
         reference="PS3.3 C.8.11.1, C.8.11.6, C.8.13.6, C.8.15.1, C.11.9, C.17.1 (Modality)", attribute="Modality",
     ),
+    Rule(
+        "REL-META-SOP", "The file says on its cover that it holds another object", "conformance.relational", "inconsistency", "instance", "error",
+        applies=given("MediaStorageSOPInstanceUID").is_not_null() & given("SOPInstanceUID").is_not_null(),
+        fails=(given("MediaStorageSOPInstanceUID") != given("SOPInstanceUID"))
+        | (given("MediaStorageSOPClassUID") != given("SOPClassUID")).fill_null(False),
+        reference="PS3.10 7.1, table 7.1-1 (File Meta Information)", attribute="MediaStorageSOPInstanceUID",
+    ),
 )
 
 # %% ../../nbs/quality/23_relational.ipynb #55274f7d

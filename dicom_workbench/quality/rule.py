@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from ..standard import values
-from ..standard.attributes import COLUMNS, Attribute, attribute
+from ..standard.attributes import Attribute, attribute
 
 # %% ../../nbs/quality/00_rule.ipynb #aa66d99f
 def _made(name: str, kind: str) -> pl.Expr:
@@ -127,6 +127,7 @@ class Rule:
     gather: Mapping[str, tuple[str, pl.Expr]] = field(default_factory=dict)  # further sums: name -> (sum|min|max, expression over instances)
     repeated: tuple[pl.Expr, ...] = ()  # instance rules: fails also requires that these values together occur more than once
     unlike: tuple[pl.Expr, ...] = ()    # ... in rows that do not all agree in these
+    spare: tuple[str, ...] = ()         # attributes that it can do without: where a table lacks them, they count as absent
 
     def __post_init__(self) -> None:
         for value, allowed in ((self.category, CATEGORIES), (self.veracity, VERACITY), (self.severity, SEVERITIES), (self.level, LEVELS)):
@@ -146,9 +147,9 @@ class Rule:
 
     @property
     def needs(self) -> frozenset[str]:
-        "The attributes without which it is not applicable."
+        "The columns of a table of files without which it is not applicable: attributes, and what is known of the file itself."
         names = self.columns | {n for _, e in self.gather.values() for n in e.meta.root_names()}
-        return frozenset(base for name in names if (base := name.split("|")[0]) in COLUMNS)
+        return frozenset(base for name in names if not name.startswith(("#", "@")) and (base := name.split("|")[0]) not in self.spare)
 
 # %% ../../nbs/quality/00_rule.ipynb #6132fe24
 def differs(name: str) -> pl.Expr:

@@ -19,6 +19,7 @@ from .findings import FINDING, findings, workspace_secret
 from .rule import DIMENSIONS, Rule
 from .rules import RULES
 from .score import Profile, count, load_profile, rule_table, scores
+from .traces import edited
 from .values import private_orphans
 from ..standard.errors import UsageError
 from ..standard.requirements import condition_columns, demands, judge_shapes
@@ -30,8 +31,9 @@ PART_ROWS = 125_000
 
 
 def _readable(rows: pl.LazyFrame) -> pl.LazyFrame:
-    "The rows that rules are asked of: read, and no table of contents."
-    return rows.filter(pl.col("status").is_in(READABLE), pl.col("SOPClassUID").fill_null("") != DICOMDIR)
+    "The rows that rules are asked of: read, and no table of contents, which says only on its cover what it is."
+    kinds = [name for name in ("SOPClassUID", "MediaStorageSOPClassUID") if name in rows.collect_schema().names()]
+    return rows.filter(pl.col("status").is_in(READABLE), *[pl.col(name).fill_null("") != DICOMDIR for name in kinds])
 
 
 def _lacking(parts: Sequence[pl.LazyFrame], shapes: pl.DataFrame) -> tuple[Headers, pl.DataFrame]:
@@ -49,8 +51,8 @@ def _lacking(parts: Sequence[pl.LazyFrame], shapes: pl.DataFrame) -> tuple[Heade
     }
     table = known.select("_header", pl.col("type_1").is_not_null().alias("@judged")).join(
         lacks.group_by("_header").agg(**{name: e.any() for name, e in flags.items()}), on="_header", how="left")
-    orphans = asked.select("_header", "shape").join(private_orphans(shapes), on="shape", how="left").drop("shape")
-    table = table.with_columns(pl.col(name).fill_null(False) for name in flags).join(orphans, on="_header", how="left")
+    more = asked.select("_header", "shape").join(private_orphans(shapes), on="shape", how="left").join(edited(shapes), on="shape", how="left")
+    table = table.with_columns(pl.col(name).fill_null(False) for name in flags).join(more.drop("shape"), on="_header", how="left")
     return Headers(tuple(names), table), lacks.select("_header", "keyword", "type", "verdict")
 
 # %% ../../nbs/quality/30_run.ipynb #42b382c1

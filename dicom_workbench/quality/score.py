@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from .assess import BITS, KEYS, LEVEL_KEYS, Assessment, mixed, numbered, words_of
+from .assess import KEYS, LEVEL_KEYS, Assessment
+from .bits import BITS, mixed, numbered, words_of
 from .rule import DIMENSIONS, Rule
 from ..standard.errors import UsageError
 

@@ -44,6 +44,11 @@ OBJECTS = (
 # %% ../../nbs/quality/25_uniqueness.ipynb #40bd79bf
 IMAGES = (
     Rule(
+        "UNQ-PIXELHASH", "The same pixels under several identifiers", "uniqueness", "duplication", "instance", "warning",
+        applies=_NAMED & (pl.col("PixelHash") != ""), fails=pl.lit(True), repeated=(pl.col("PixelHash"),), unlike=(_OBJECT,),
+        reference="PS3.3 C.12.1 (a SOP Instance UID names one object); hash of the encoded pixels, where it was asked for", attribute="PixelData",
+    ),
+    Rule(
         "UNQ-INSTANCENO", "Image number used twice in a series", "uniqueness", "duplication", "instance", "info",
         applies=_NAMED & (pl.col("SeriesInstanceUID") != "") & (pl.col("InstanceNumber") != ""), fails=pl.lit(True),
         repeated=(pl.col("SeriesInstanceUID"), pl.col("AcquisitionNumber"), pl.col("InstanceNumber")), unlike=(_OBJECT,),

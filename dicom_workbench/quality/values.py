@@ -230,7 +230,7 @@ AMBIGUOUS = (
          applies=_SIDES_GIVEN > 1, fails=pl.min_horizontal(_SIDES) != pl.max_horizontal(_SIDES),
          reference="PS3.3 C.7.3.1 (Laterality), C.7.6.1 (Image Laterality)", attribute="Laterality"),
     Rule("AMB-TIMEZONE", "Times of several hospitals without their time zone", "conformance.value", "ambiguity", "study", "info",
-         applies=given("StudyTime").is_not_null() & (given("InstitutionName").drop_nulls().n_unique() > 1),
+         applies=given("StudyTime").is_not_null() & (given("InstitutionName").drop_nulls().n_unique() > 1) & pl.col("complete"),
          fails=given("TimezoneOffsetFromUTC").is_null(), reference="PS3.3 C.12.1 (Timezone Offset From UTC)", attribute="TimezoneOffsetFromUTC"),
 )
 

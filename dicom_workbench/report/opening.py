@@ -6,14 +6,19 @@
 __all__ = ['Report', 'begin', 'versions']
 
 # %% ../../nbs/report/02_opening.ipynb #9f794dba
+import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from .. import __version__
 from ..catalog import Allow, Catalogue, Source, require, source_hash
 from ..explore import charts
+from ..privacy.release import EVIDENCE
+from ..privacy.suppression import THRESHOLD
 from .html import enable_charts
+from .released import ReportRelease
 from ..store import Lake
 
 # %% ../../nbs/report/02_opening.ipynb #2c1ba732
@@ -24,6 +29,7 @@ class Report:
     lake: Lake
     decision: Allow      # what today's permission rests on
     source_version: str  # sha256 of the source's content
+    release: ReportRelease = field(default_factory=ReportRelease)  # what cells write with, if the page may leave the house
 
     @property
     def catalogue_hash(self) -> str:
@@ -34,14 +40,19 @@ class Report:
 def begin(
     source_id: str,
     source_version: str = "",  # a source version; the latest where it is empty
+    released: int = 0,         # how many patients a count must be about at least, on a page that leaves the house; 0: it stays inside
 ) -> Report:
     "Ask the gate, open the lake, turn on the charts. Raises Refused or UsageError."
     source = Catalogue.open().get(source_id)
     decision = require(source, "report")
+    if released:
+        decision = require(source, "release")
+    evidence = os.environ.get(EVIDENCE)
+    release = ReportRelease(bool(released), released or THRESHOLD, Path(evidence) if evidence else None)
     lake = Lake.open(create=False)
     enable_charts()
     charts.enable_theme()
-    return Report(source, lake, decision, lake.source_version(source_id, source_version or None))
+    return Report(source, lake, decision, lake.source_version(source_id, source_version or None), release)
 
 # %% ../../nbs/report/02_opening.ipynb #1685b640
 def versions() -> dict[str, str]:

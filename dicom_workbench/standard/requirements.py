@@ -269,6 +269,7 @@ def judge(
 ) -> list[tuple[str, str, str]]:                  # keyword, Type, absent or empty; in the order of the tags
     """What a header lacks of what its SOP class requires (PS3.5 7.4). Nothing, where the SOP class is not known.
 
+    Of Type 2 `empty` is no fault: the standard allows it where the value is unknown. Of 2C it is not told.
     The header has to be whole: where reading stopped early, absent means unread."""
     there = dict(tags)
     known = {**(values or {}), "SOPClassUID": sop_class_uid}
@@ -276,7 +277,7 @@ def judge(
     lacking: dict[str, tuple[str, str, str]] = {}
     for r in requirements(sop_class_uid):  # the strictest first
         missing = r.tag not in there
-        if r.tag >= end or not (missing or (r.type[0] == "1" and there[r.tag])):
+        if r.tag >= end or not (missing or (r.type != "2C" and there[r.tag])):
             continue
         if len(r.type) == 1 or (r.condition and holds(parse(r.condition), there, known)):
             lacking.setdefault(r.keyword, (r.keyword, r.type, "absent" if missing else "empty"))
@@ -311,7 +312,7 @@ def _asked(pairs: pl.DataFrame, shapes: pl.DataFrame, only_lacking: bool) -> pl.
     whole, each = _spread(shapes)
     known = pairs.join(whole.select("shape", "end"), on="shape").select("_pair", "sop_class_uid", "shape", "end")
     asked = known.join(_rules(), on="sop_class_uid").filter(pl.col("tag") < pl.col("end"))
-    missing, empty = pl.col("empty").is_null(), pl.col("empty") & pl.col("type").str.starts_with("1")
+    missing, empty = pl.col("empty").is_null(), pl.col("empty") & (pl.col("type") != "2C")
     verdict = pl.when(missing).then(pl.lit("absent")).when(empty).then(pl.lit("empty")).otherwise(pl.lit(""))
     asked = asked.join(each, on=["shape", "tag"], how="left").with_columns(verdict=verdict)
     if only_lacking:

@@ -23,7 +23,7 @@ from ..acquire.dicomdir import NOT_THERE, missing_files
 from ..acquire.elements import write_elements_shard
 from ..acquire.folder import list_file, list_files
 from ..acquire.index import open_index, write_index_shards
-from ..acquire.row import Entry, encode_path, schema
+from ..acquire.row import Entry, encode_path
 from ..acquire.scan import READER, Batch, batches_of, write_parquet, write_shards
 from ..catalog import Source, location, require
 from ..catalog.source import ArchiveAcquisition, FolderAcquisition, IndexAcquisition
@@ -111,6 +111,7 @@ def ingest(
     progress: Progress | None = None,
     address: str | None = None,       # of a Dask or Spark cluster
     elements: bool = False,           # keep every element of every header too, in the table elements
+    pixel_hash: bool = False,         # read all pixels, too: column PixelHash; once asked for, later ingests keep it up
 ) -> Ingested:
     "Read what is new of a source into the lake. Raises Refused where the gate says no, UsageError for a wrong root."
     require(source, "ingest")
@@ -119,7 +120,7 @@ def ingest(
     try:
         with plain_errors(), lock.acquire(timeout=0):
             if isinstance(acquisition, FolderAcquisition | ArchiveAcquisition):
-                return _ingest_files(source, location(source, folder), lake, partial(engines.run, engine=engine, workers=workers, address=address), progress, elements)
+                return _ingest_files(source, location(source, folder), lake, partial(engines.run, engine=engine, workers=workers, address=address), progress, elements, pixel_hash)
             if isinstance(acquisition, IndexAcquisition):
                 return _ingest_index(source, location(source, folder), lake, progress)
     except Timeout as error:
@@ -149,11 +150,12 @@ def _listing(source: Source, root: Path) -> tuple[Path, list[Entry]]:
 
 
 def _ingest_files(
-    source: Source, root: Path, lake: Lake, run: Callable[..., Iterator[Any]], progress: Progress | None, elements: bool
+    source: Source, root: Path, lake: Lake, run: Callable[..., Iterator[Any]], progress: Progress | None, elements: bool, pixel_hash: bool
 ) -> Ingested:
     root, entries = _listing(source, root)
     notes = lake.notes("instances", source.id)
-    settings = _fingerprint(READER, COLUMNS, _where(source), *(["elements"] if elements else []))
+    pixel_hash = pixel_hash or bool(notes and notes[0].get("pixel_hash"))
+    settings = _fingerprint(READER, COLUMNS, _where(source), *(["elements"] if elements else []), *(["pixel_hash"] if pixel_hash else []))
     ledger = _ledger(lake, source.id)
     read_all = bool(notes) and notes[0]["settings"] != settings
     changes = _compare(entries, ledger, read_all)
@@ -162,7 +164,7 @@ def _ingest_files(
     changes = _compare(entries + missing_files(root, entries), ledger, read_all)
     run_id = _fingerprint(notes[0]["run_id"] if notes else "", settings, str(root), changes)
     _forget_abandoned(lake, source.id, run_id)
-    batches = [Batch(str(root), group, source.id, run_id, where=_where(source)) for group in batches_of(changes.fresh)]
+    batches = [Batch(str(root), group, source.id, run_id, where=_where(source), pixel_hash=pixel_hash) for group in batches_of(changes.fresh)]
     rows, shapes = (lake.shard_folder(name, source.id, run_id) for name in ("instances", "shapes"))
     work = partial(write_shards, rows_folder=str(rows), shapes_folder=str(shapes))
     done = read = 0
@@ -177,8 +179,9 @@ def _ingest_files(
     if elements:
         _keep_elements(lake, source.id, [replace(batch, entries=_allowed(batch, added)) for batch in batches], run, run_id)
     gone = changes.gone + _left(added, ledger, changes)
-    kept, removed = _rewrite(ledger, changes.stale, gone, rows, run_id)
-    _commit(lake, source.id, sorted(added) + kept, removed, {"run_id": run_id, "settings": settings})
+    columns = Batch(str(root), (), pixel_hash=pixel_hash).columns
+    kept, removed = _rewrite(ledger, changes.stale, gone, rows, run_id, columns)
+    _commit(lake, source.id, sorted(added) + kept, removed, {"run_id": run_id, "settings": settings} | ({"pixel_hash": "yes"} if pixel_hash else {}))
     return _summary(lake, source.id, read, changes.unchanged, len(gone))
 
 # %% ../../nbs/store/02_ingest.ipynb #ba8d2814
@@ -193,7 +196,7 @@ def _left(added: list[Path], ledger: pl.DataFrame, changes: _Changes) -> tuple[s
 
 
 def _rewrite(
-    ledger: pl.DataFrame, leave: Sequence[str], gone: Sequence[str], folder: Path, run_id: str
+    ledger: pl.DataFrame, leave: Sequence[str], gone: Sequence[str], folder: Path, run_id: str, schema: dict[str, pl.DataType]
 ) -> tuple[list[Path], list[Path]]:
     "(shards to add, shards to remove)."
     stale = list(leave)
@@ -205,7 +208,7 @@ def _rewrite(
             added.append(folder / f"kept-{_fingerprint(shard)}.parquet")
             write_parquet(rest, added[-1])
     if gone:
-        columns = {name: kind for name, kind in schema().items() if name != "source_id"}
+        columns = {name: kind for name, kind in schema.items() if name != "source_id"}
         size = dict(ledger.select("path", "file_size").iter_rows())
         lines = [{"path": path, "file_size": size[path], "status": "missing", "reason": "gone since the last scan",
                   "complete": False, "run_id": run_id} for path in gone]

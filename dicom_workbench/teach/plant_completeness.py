@@ -116,5 +116,7 @@ PHYSICS = (
     Planter("CMP-SLICEGAPS", "series", "A slice in the middle is missing", _without_one, "InstanceNumber", modality("CT"), least=7),
     Planter("CMP-SERIESCOUNT", "series", "Four temporal positions announced, and the slices cannot be shared out", puts(NumberOfTemporalPositions="4"),
             "NumberOfTemporalPositions", modality("MR"), only=lambda files: len(files) % 4 != 0),
+    Planter("CMP-SERIESCOUNT-ImagesInAcquisition", "series", "More images were acquired than are there", puts(ImagesInAcquisition="64"),
+            "ImagesInAcquisition", modality("CT"), least=4, only=lambda files: len(files) < 64),
 )
 COMPLETENESS = (*ELEMENTS, *PEOPLE, *FILLERS, *PHYSICS)

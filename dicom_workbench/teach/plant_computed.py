@@ -43,7 +43,7 @@ def _too_bright(file: File) -> None:
 
 def _compressed(file: File) -> None:
     "A JPEG that says of itself that nothing was lost."
-    file.data.PixelData = encapsulate([b"\xff\xd8\xff\xd9"])
+    file.data.PixelData = encapsulate([b"\xff\xd8" + file.text("SOPInstanceUID").encode() + b"\xff\xd9"])
     file.data["PixelData"].VR, file.data["PixelData"].is_undefined_length = "OB", True
     file.data.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
 
