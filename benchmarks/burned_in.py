@@ -84,7 +84,7 @@ def scan(rows: int, columns: int, seed: int, wide: bool = False) -> NDArray[np.u
 def plant(
     layout: str,
     seed: int = 0,
-    faint: int = 165,  # how bright the letters of that layout are, over speckle of 0 to 255
+    faint: int = 160,  # how bright the letters of that layout are, over speckle of 0 to 255
     still: int = 0,    # number of the frame in a film: other speckle, the same text
 ) -> Planted:
     "A frame of one layout."

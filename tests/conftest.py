@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from explorer_browser import Jupyter
 
 MAY_ALWAYS_SKIP = re.compile(r"shared|posix|only on (windows|macos|linux)|root may|needs root", re.IGNORECASE)
 
@@ -56,6 +57,16 @@ def chromium() -> str:
     if not found:
         pytest.skip("no chromium: `apt-get install chromium`")
     return found
+
+
+@pytest.fixture(scope="session")
+def jupyter(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
+    """JupyterLab and Voilà with a browser before them; see explorer_browser.py."""
+    for name in ("playwright", "jupyterlab"):
+        pytest.importorskip(name, reason=f"no {name}: `pip install {name}`")
+    servers = Jupyter(tmp_path_factory.mktemp("jupyter"), chromium)
+    yield servers
+    servers.close()
 
 
 @pytest.fixture(scope="session")

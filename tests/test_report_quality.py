@@ -155,6 +155,32 @@ def test_another_profile_is_another_score_and_says_so(lake: Lake, page: str, tmp
     assert json.loads(done.manifest.read_text())["parameters"]["profile"] == "clinical_archive"
 
 
+def studies(page: str) -> list[list[str]]:
+    "The table of the studies to open first, as a reader sees it."
+    table = page[page.index("Which studies to open first</h2>"):]
+    return [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(<td.*?)</tr>", table[:table.index("</table>")])]
+
+
+def test_the_worst_studies_are_numbered_and_lowest_first(lake: Lake, page: str) -> None:
+    shown = studies(page)
+    known = sorted(score_source(lake, "pydicom_samples").scores("study")["total"].drop_nulls())
+    assert [row[0] for row in shown] == [str(n) for n in range(1, 11)]
+    assert [float(row[1]) for row in shown] == [round(v, 1) for v in known[:10]]
+
+
+def test_names_are_shown_only_to_who_asks_for_them(lake: Lake, page: str, tmp_path: Path) -> None:
+    done = of_samples(lake, tmp_path, parameters={"show_values": 1})
+    asked = seen(done)
+    result = score_source(lake, "pydicom_samples")
+    worst = result.scores("study").drop_nulls("total").sort("total", "StudyInstanceUID")["StudyInstanceUID"][0]
+    assert studies(asked)[0][1] == worst and worst not in page
+    examples = asked[asked.index("An example of each of"):asked.index("What the number means</h2>")]
+    first = result.rules().filter(pl.col("points_lost") > 0, pl.col("level") == "instance", pl.col("category") != "provenance")["id"][0]
+    paths = result.findings(b"secret").filter(pl.col("rule") == first).select(pl.col("path").min()).collect().item()
+    assert paths in html.unescape(examples) and "names an example of each" not in asked.split("so is this page")[0]
+    assert "An example of each of" not in page
+
+
 def test_an_unknown_profile_is_one_line(lake: Lake, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no profile 'reserch'"):
         of_samples(lake, tmp_path, parameters={"profile": "reserch"})

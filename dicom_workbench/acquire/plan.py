@@ -136,7 +136,8 @@ class Plan:
         "How to cut what is wanted out of a group 0002 that lies so."
         if len(self.metas) > 20_000:
             self.metas.clear()
-        found = self.metas[meta] = meta.values(self.meta)
+        found: tuple[tuple[int, ...], Any] = meta.values(self.meta)
+        self.metas[meta] = found
         return found
 
     def expected(self, row: list[Any], little: bool) -> int | None:

@@ -84,7 +84,7 @@ def _element(data: Dataset, tag: int) -> str | None:
 
 def _vr_of(data: Dataset, tag: int) -> str:
     "The VR of an element that does not say it. Of US or SS, Pixel Representation tells (PS3.5 A.1); of others the first."
-    vr = dictionary_VR(tag)
+    vr = str(dictionary_VR(tag))
     if vr == "US or SS" and _element(data, 0x00280103) == "1":
         return "SS"
     return vr.split(" ")[0]

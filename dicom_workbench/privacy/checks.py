@@ -442,7 +442,8 @@ def check_kept(pair: Pair, identifiers: Identifiers) -> Iterator[Problem]:
         if action != "keep" or row.tag in _PIXELS:
             continue
         if place < 0:
-            if row.start < row.end and (row.parent < 0 or (pair.mates[row.parent] >= 0 and not _CONTENT & set(pair.within[row.parent]))):
+            known = row.parent < 0 or (pair.mates[row.parent] >= 0 and not _CONTENT & set(pair.within[row.parent]))
+            if row.start < row.end and known and not pair.replaced_above(row):
                 yield Problem("kept", output.path(row), "an element that the original does not have there")
             continue
         before = original.rows[place]

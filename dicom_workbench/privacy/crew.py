@@ -6,6 +6,7 @@
 __all__ = ['T', 'R', 'DIED', 'FULL', 'Limits', 'serve', 'Fault', 'Crew']
 
 # %% ../../nbs/privacy/64_crew.ipynb #369316bb
+import gc
 import os
 import pickle
 import queue
@@ -90,6 +91,8 @@ def serve() -> None:
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(inbox,), daemon=True).start()
     work, setting = inbox.get()
+    gc.freeze()
+    gc.disable()  # the work itself collects, when it has made enough of it
     _send(answers, ("ready", None))
     while True:
         _send(answers, _answer(work, inbox.get(), setting))

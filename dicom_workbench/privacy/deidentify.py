@@ -24,7 +24,7 @@ from .policy import Item, Policy, dummy_item
 from .risk_of_pixels import risk_of
 from .structured import prune, special
 from .text import Cleaner
-from .tree import BIG, EXPLICIT, IMPLICIT, Broken, DataSet, Element, Encoding, Object, chunks, new, open_up, read, vr_of, write
+from .tree import BIG, EXPLICIT, IMPLICIT, Broken, DataSet, Element, Encoding, Object, chunks, make_explicit, new, open_up, read, vr_of, write
 from .values import capped_age, decoded, dummy, encoded, is_over_89, shifted
 from .whole import fault_of
 from ..standard.confidentiality import safe_private
@@ -404,8 +404,11 @@ def _transfer_syntax(content: Object) -> str:
     said, found = content.transfer_syntax, content.data.encoding
     meant = {"1.2.840.10008.1.2": IMPLICIT, "1.2.840.10008.1.20": IMPLICIT, "1.2.840.10008.1.2.2": BIG, "": found}.get(said, EXPLICIT)
     fragments = any(e.undefined and e.tag == 0x7FE00010 for e in content.data.elements[-3:])
-    if fragments and (found is not EXPLICIT or said in ("", *_BY_ENCODING.values())):
+    if fragments and (found is BIG or said in ("", *_BY_ENCODING.values())):
         raise Broken("compressed pixels of an unknown kind")
+    if fragments and found is IMPLICIT:
+        make_explicit(content.data)
+        return said
     known = said.startswith("1.2.840.10008.1.2")
     return said if said and (meant is found or not known) else _BY_ENCODING[found]
 
@@ -439,6 +442,8 @@ def deidentify_object(
         return _deidentified(content, data, policy, key, issuer, cleaner, pixels_cleaned)
     except Broken as broken:
         return Outcome("quarantined", broken.reason)
+    except Exception as fault:  # of ours; what was not understood to its end is not handed on
+        return Outcome("quarantined", f"a fault of the program ({type(fault).__name__})")
 
 
 def _unpacked(data: bytes) -> bytes:

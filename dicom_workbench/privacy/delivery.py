@@ -8,6 +8,7 @@ __all__ = ['TOO_LARGE', 'NOT_READ', 'GAVE_UP', 'PASSING', 'BURNED_IN', 'WITHHELD
 
 # %% ../../nbs/privacy/65_delivery.ipynb #46f696f6
 import base64
+import gc
 import hashlib
 import os
 import threading
@@ -92,6 +93,7 @@ def deliver(
 ) -> Done:
     "De-identify, verify and deliver one file. Raises OSError where the folder cannot be written."
     token = task.token
+    _tidy()
     _suffer(task, setting)
     if task.fault:
         return Done(Record(token, QUARANTINED, task.fault))
@@ -101,6 +103,7 @@ def deliver(
         data = Path(task.file).read_bytes()
     except OSError as error:
         return Done(Record(token, QUARANTINED, f"{NOT_READ}: {(error.strerror or type(error).__name__).lower()}"))
+    _tidy(len(data))
     content = content_token(setting.key, data)
     known = task.settled or content == task.known
     if known and not task.pairs:
@@ -112,6 +115,19 @@ def deliver(
     if record.status != DELIVERED or not setting.pairs:
         return Done(record)
     return Done(record, outcome.patient, outcome.uids)
+
+# %% ../../nbs/privacy/65_delivery.ipynb #caa73628
+_READ = [0, 0]  # files and bytes since the last look
+_MOST_READ = (200, 1 << 28)
+
+
+def _tidy(size: int = 0) -> None:
+    "Collect garbage now and then instead of all the time; only in a worker's process."
+    if size:
+        _READ[:] = _READ[0] + 1, _READ[1] + size
+    elif _READ[0] > _MOST_READ[0] or _READ[1] > _MOST_READ[1]:
+        gc.collect()
+        _READ[:] = 0, 0
 
 # %% ../../nbs/privacy/65_delivery.ipynb #c557c3ee
 def _outcome(data: bytes, setting: Setting, looking: bool) -> tuple[bytes, Outcome]:

@@ -12,6 +12,7 @@ import struct
 import uuid
 import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -20,11 +21,12 @@ from pydicom import Dataset, Sequence, dcmread
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
-from pydicom.filereader import read_partial
+from pydicom.filereader import read_dataset, read_partial
 from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
+from .tree import DataSet, read, write
 from .values import dummy
 
 # %% ../../nbs/privacy/63_dicomdir.ipynb #b0029312
@@ -72,17 +74,30 @@ def kind_of_record(
 # %% ../../nbs/privacy/63_dicomdir.ipynb #fd776ebf
 _KEYWORDS = {word.rstrip("!?") for words in RECORDS.values() for word in words.split()}
 _WANTED = sorted(Tag(keyword) for keyword in _KEYWORDS | {"SOPClassUID", "SOPInstanceUID", "SpecificCharacterSet"})
-_INSTANCE_NUMBER = 0x00200013
+_TAGS = frozenset(map(int, _WANTED))
+_INSTANCE_NUMBER, _CONTENT, _RELATIONSHIP = 0x00200013, 0x0040A730, 0x0040A010
 
 
-def _header(path: Path) -> Dataset:
-    "What may be wanted of a file."
+def _header(path: Path) -> tuple[Dataset, str]:
+    "What may be wanted of a file, and its transfer syntax."
     with open(path, "rb") as file:
         ds = read_partial(file, stop_when=lambda tag, vr, length: tag > _INSTANCE_NUMBER, specific_tags=_WANTED)
-        if kind_of_record(str(ds.get("SOPClassUID"))) != "IMAGE":
+        transfer_syntax, kind = str(ds.file_meta.TransferSyntaxUID), kind_of_record(str(ds.get("SOPClassUID")))
+        if kind != "IMAGE":
             file.seek(0)
-            ds = dcmread(file, stop_before_pixels=True, specific_tags=_WANTED)
-        return ds
+            ds = _report(file.read()) if "ContentSequence?" in RECORDS[kind] else dcmread(file, stop_before_pixels=True, specific_tags=_WANTED)
+        return ds, transfer_syntax
+
+
+def _report(data: bytes) -> Dataset:
+    "A report without its content, but for what modifies its title."
+    whole = read(data).data
+    kept = [element for element in whole if element.tag in _TAGS]
+    for element in kept:
+        if element.tag == _CONTENT:
+            element.items = [item for item in element.items or [] if item.value(_RELATIONSHIP) == b"HAS CONCEPT MOD"]
+    encoding = whole.encoding
+    return read_dataset(BytesIO(write(DataSet(kept, encoding))), not encoding.explicit, encoding.little)
 
 # %% ../../nbs/privacy/63_dicomdir.ipynb #193f45b4
 def _dummy(vr: str) -> str | int:
@@ -99,8 +114,6 @@ def _record(kind: str, ds: Dataset) -> Dataset:
     for word in RECORDS[kind].split():
         keyword, need = word.rstrip("!?"), word[-1]
         value = ds.get(keyword)
-        if keyword == "ContentSequence" and value:  # what modifies the title; the rest is in the document
-            value = Sequence([item for item in value if item.get("RelationshipType") == "HAS CONCEPT MOD"])
         if value is None or value == "" or value == []:
             if keyword == "VerificationDateTime" and ds.get("VerificationFlag") == "VERIFIED":
                 need = "!"
@@ -152,32 +165,36 @@ def _encoded(ds: Dataset) -> bytes:
 _LEVELS = (("PATIENT", "PatientID"), ("STUDY", "StudyInstanceUID"), ("SERIES", "SeriesInstanceUID"))
 
 
-def _records(folder: Path, name: str) -> tuple[str, list[tuple[str, _Node]]] | None:
-    "The SOP Instance UID, and the records of patient, study, series and object, each with what tells it from others; None where it cannot be named."
-    try:
-        ds = _header(folder / name)
-        leaf = _record(kind_of_record(str(ds.SOPClassUID)), ds)
-        leaf.ReferencedFileID = name.split("/")
-        leaf.ReferencedSOPClassUIDInFile = ds.SOPClassUID
-        leaf.ReferencedSOPInstanceUIDInFile = ds.SOPInstanceUID
-        leaf.ReferencedTransferSyntaxUIDInFile = ds.file_meta.TransferSyntaxUID
-        above = [(str(ds.get(identity) or ""), _Node(_record(kind, ds))) for kind, identity in _LEVELS]
-        return str(ds.SOPInstanceUID), [*above, (name, _Node(leaf))]
-    except Exception:  # pydicom raises many kinds; the file is delivered all the same
-        return None
+def _add(root: _Node, folder: Path, name: str, seen: set[str]) -> None:
+    "The record of a file, and those above it that are not there yet. Raises what pydicom raises; then nothing is added."
+    ds, transfer_syntax = _header(folder / name)
+    uid = str(ds.SOPInstanceUID)
+    if uid in seen or not uid:
+        return
+    leaf = _record(kind_of_record(str(ds.SOPClassUID)), ds)
+    leaf.ReferencedFileID = name.split("/")
+    leaf.ReferencedSOPClassUIDInFile = ds.SOPClassUID
+    leaf.ReferencedSOPInstanceUIDInFile = uid
+    leaf.ReferencedTransferSyntaxUIDInFile = transfer_syntax
+    path = [(name, _Node(leaf))]
+    node: _Node | None = root
+    above = []
+    for kind, keyword in _LEVELS:
+        identity = str(ds.get(keyword) or "")
+        node = node.below.get(identity) if node else None
+        above.append((identity, node or _Node(_record(kind, ds))))
+    at = root
+    for identity, record in above + path:
+        at = at.below.setdefault(identity, record)
+    seen.add(uid)
 
 
 def _tree(folder: Path, names: Iterable[str]) -> tuple[_Node, int]:
     "All records, and the number of files that they name."
     root, seen = _Node(None), set[str]()
     for name in names:
-        found = _records(folder, name)
-        if found is None or not found[0] or found[0] in seen:
-            continue
-        seen.add(found[0])
-        node = root
-        for identity, record in found[1]:
-            node = node.below.setdefault(identity, record)
+        with suppress(Exception):  # pydicom raises many kinds; a file that cannot be named is delivered all the same
+            _add(root, folder, name, seen)
     return root, len(seen)
 
 # %% ../../nbs/privacy/63_dicomdir.ipynb #3330dae6

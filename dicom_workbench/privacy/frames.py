@@ -240,4 +240,5 @@ def file_of(
         packer = zlib.compressobj(9, zlib.DEFLATED, -15)
         content = packer.compress(content) + packer.flush()
         content += bytes(len(content) % 2)
-    return b"".join((found.preamble + b"DICM" if found.preamble or found.deflated else b"", write(meta), content))
+    start = (found.preamble or bytes(128)) + b"DICM" if found.preamble or found.deflated else b""
+    return b"".join((start, write(meta), content))

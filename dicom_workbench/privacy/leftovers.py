@@ -210,7 +210,7 @@ def take_out(
         for number, element in enumerate(data.elements):
             if element.items is not None:
                 waiting.extend(element.items)
-            elif element.start >= 0 and element.vr in _SEARCHED and (element.vr != "UN" or element.end - element.at <= _MOST_UN):
+            elif element.at > 0 and element.vr in _SEARCHED and (element.vr != "UN" or element.end - element.at <= _MOST_UN):
                 value = element.value.lower()
                 if value in clean:
                     continue
@@ -227,7 +227,7 @@ def take_out(
 
 def _without(element: Element, here: list[bytes], tokens: Mapping[bytes, str]) -> Element | None:
     "The element without these tokens; None: none of them stands there in a way that counts"
-    pattern = re.compile(b"|".join(_pattern(t, tokens[t]) for t in sorted(here, key=len, reverse=True)), re.IGNORECASE)
+    pattern = re.compile(b"|".join(_pattern(t, tokens[t]) for t in sorted(here, key=lambda t: (-len(t), t))), re.IGNORECASE)
     value = element.value.strip(b"\0 ")
     if not pattern.search(value):
         return None

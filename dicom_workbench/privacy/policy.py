@@ -126,8 +126,8 @@ def _optional(tag: int, options: frozenset[str]) -> str:
         if code == "keep" or vr not in _DATES:
             return ""
         return "shift" if "retain-modified-dates" in options else "keep" if "retain-full-dates" in options else ""
-    if "60xx" in row.tag or "50xx" in row.tag:
-        return ""  # cleaned by removing them: nobody can read a bitmap of notes for names
+    if "x" in row.tag or row.tag == "private":
+        return ""  # overlays and curves are cleaned by removing them: nobody can read a bitmap for names
     said = {option: row.options[option] for option in options if option in row.options}
     if "retain-modified-dates" in said:  # 'not vr': newer than the dictionary, and a DateTime; SH: an offset from UTC
         return "shift" if vr in _DATES or not vr else "keep" if vr == "SH" else ""

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UNDEFINED', 'BULK', 'IMPLICIT', 'EXPLICIT', 'BIG', 'MOST_BYTES', 'Broken', 'Encoding', 'vr_of', 'Element', 'DataSet',
-           'new', 'open_up', 'Object', 'read', 'write', 'chunks']
+           'new', 'open_up', 'Object', 'read', 'write', 'chunks', 'make_explicit']
 
 # %% ../../nbs/privacy/10_tree.ipynb #18ab3edd
 import re
@@ -517,7 +517,9 @@ class _Out:
             return
         self.flush()
         head, length = _head(element, encoding), element.end - element.at
-        if encoding.explicit and element.vr in _SHORT:
+        if element.undefined:  # fragments
+            self.add(head + encoding.u32.pack(UNDEFINED) + element.value + encoding.item.pack(0xFFFE, _END, 0))
+        elif encoding.explicit and element.vr in _SHORT:
             if length > 0xFFFF:
                 raise Broken("a new value is too long for its VR")
             self.add(head[:6] + encoding.u16.pack(length) + element.value)
@@ -537,3 +539,23 @@ class _Out:
             self.chunks[place] = encoding.u32.pack(self.written - before)
         if delimiter:
             self.add(delimiter)
+
+# %% ../../nbs/privacy/10_tree.ipynb #38cf4911
+def make_explicit(
+    root: DataSet,  # implicit, little endian
+) -> None:
+    "Write down the VRs of an implicit data set, at every level."
+    signed = root.value(0x00280103)[:1] == b"\1"
+    waiting = [root]
+    while waiting:
+        data = waiting.pop()
+        data.encoding = EXPLICIT
+        for element in data.elements:
+            element.start = -1
+            if element.items is not None:
+                element.vr = "SQ"
+                waiting.extend(element.items)
+            elif element.vr == "US" and signed and dictionary_VR(element.tag) != "US":
+                element.vr = "SS"
+            elif element.vr in _SHORT and element.end - element.at > 0xFFFF:
+                element.vr = "UN"  # PS3.5 6.2.2

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -77,6 +77,7 @@ def findings(
     source_id: str = "extract",
     profile: Profile | None = None,     # for the severities; None: those of the rules
     lacks: pl.DataFrame | None = None,  # _header, keyword, type, verdict: which attributes a header lacks
+    only: Collection[str] | None = None,  # ids of rules; None: all
 ) -> Iterator[pl.DataFrame]:            # columns FINDING, a table a rule, rules in order
     "One line an entity and rule, rule by rule; of missing attributes one line an attribute."
     masks = sorted(kept.glob("part-*.parquet")) if kept is not None else []
@@ -86,7 +87,7 @@ def findings(
     jobs = [(rule, i, rows) for i, rule in enumerate(answers.row_rules)]
     jobs += [(rule, i, tables[level]) for level, rules in answers.level_rules.items() for i, rule in enumerate(rules)]
     for rule, i, table in jobs:
-        if table is None:
+        if table is None or (only is not None and rule.id not in only):
             continue
         hit = _failing(table, "F", i).join(hashes, on=KEYS[:2], how="left", nulls_equal=True)
         names = hit.collect_schema().names()

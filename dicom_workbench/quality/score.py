@@ -148,10 +148,14 @@ def _counted(answers: Assessment, lines: Sequence[_Lines], scopes: pl.DataFrame)
 def count(
     answers: Assessment,
     scope: str = "source",  # one of SCOPES
+    which: np.ndarray | None = None,  # of the entities in the order of answers.levels; None: all
 ) -> Counts:
     "How often each rule applies and fails, for each series, study, patient, year or for the source."
     scopes = _scopes(answers, scope)
-    return _counted(answers, _all_lines(answers, scope, scopes), scopes.drop("_scope"))
+    lines = _all_lines(answers, scope, scopes)
+    if which is not None:
+        scopes, lines = scopes[which], [part.of(which) for part in lines]
+    return _counted(answers, lines, scopes.drop("_scope"))
 
 # %% ../../nbs/quality/11_score.ipynb #5c54ba66
 @dataclass(frozen=True)
