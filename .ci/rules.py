@@ -34,7 +34,8 @@ HEAD = f"""<!-- made from the rules in nbs/quality/ by .ci/rules.py: edit the no
 - **level** is what is counted: a rule about patients is violated by so many patients of those it applies to.
 - **severity** is that of the profile `research`; other profiles change some. An error weighs 1, a warning 0.5, info nothing.
 - **veracity** is the word for the problem in the literature on the veracity of large data. It sorts the rules and accuses nobody.
-- **attributes** are those that a rule looks at: where a source does not carry one of them, the rule does not apply. "by kind" means those that the standard requires of the object's kind (SOP class).
+- **reference**: modules and Types of PS3.3 are tested against edition 2023a; how sections of prose were checked, and which were not, stands at the end of `nbs/quality/29_rules.ipynb`.
+- **attributes** are those that a rule looks at (and what is known of the file itself, such as `file_size`): where a source does not carry one of them, the rule does not apply. "by kind" means those that the standard requires of the object's kind (SOP class).
 """
 PROVENANCE = "Signals about where objects come from and how they were changed. They have ordinary explanations, never count in the score, and prove nothing alone.\n"
 MOST = 6  # attributes to name

@@ -138,10 +138,10 @@ def _tell(done: Any, seconds: float) -> None:
         say(f"  The verifier held back {counted(done.withheld, 'file')} in which an identifier or a fault was left. Please tell us what kind of files these are.")
     if summary["in_dicomdir"] and (unnamed := summary["outputs"] - summary["in_dicomdir"]):
         say(f"  {counted(unnamed, 'delivered file')} could not be named in the DICOMDIR (no SOP class, or the same SOP Instance UID as another).")
-    risk = summary["pixel_risk"]
-    if risk.get("high") or risk.get("unknown"):
-        say(f"  Nobody has looked at the pixels of {counted(risk.get('high', 0), 'image')} of a kind that often shows text (ultrasound, screen captures and the like), "
-            f"and of {risk.get('unknown', 0):,} of a kind that sometimes does: look at them, or use --option clean-pixel-data.")
+    kinds = {"high": "often shows text (ultrasound, screen captures and the like)", "unknown": "sometimes shows text"}
+    for risk, kind in kinds.items():
+        if number := summary["pixel_risk"].get(risk):
+            say(f"  {counted(number, 'image')} of a kind that {kind}: nobody has looked at the pixels. Look, or use --option clean-pixel-data.")
     if "clean-recognizable-visual-features" in policy["options"]:
         say("  Faces and other recognizable features were not touched: that option is not done here, and nothing claims it.")
     if done.crosswalk:

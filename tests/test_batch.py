@@ -63,7 +63,7 @@ def reasons(result: Result) -> dict[str, int]:
 def test_every_file_is_delivered_or_quarantined_with_a_reason(ward: Path, whole: Path) -> None:
     files = [line for line in read_manifest(whole / "manifest.jsonl") if line["kind"] == "file"]
     assert len(files) == len(FILES)
-    assert all(line["status"] == "delivered" and (whole / line["output"]).is_file() or line["reason"] for line in files)
+    assert all((whole / line["output"]).is_file() if line["status"] == "delivered" else line["reason"] for line in files)
     summary = json.loads((whole / "summary.json").read_text())
     assert summary["files"] == len(FILES) == summary["delivered"] + sum(summary["quarantined"].values())
     quarantine = (whole / "quarantine.csv").read_text().splitlines()
@@ -166,6 +166,26 @@ def test_workers_of_a_run_that_was_killed_leave_too(ward: Path, tmp_path: Path) 
     done = subprocess.run([sys.executable, "-c", script, ward, tmp_path / "out", "4"], capture_output=True, text=True)
     workers = [psutil.Process(int(pid)) for pid in done.stdout.split() if psutil.pid_exists(int(pid))]
     assert done.stdout.split() and psutil.wait_procs(workers, timeout=20)[1] == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are of posix")
+def test_a_run_that_was_stopped_by_hand_goes_on(ward: Path, whole: Path, tmp_path: Path) -> None:
+    stopped = subprocess.run([sys.executable, "-c", SCRIPT.replace("SIGKILL", "SIGINT"), ward, tmp_path / "out", "3"], capture_output=True, text=True)
+    assert "KeyboardInterrupt" in stopped.stderr and (tmp_path / "out" / ".unfinished").is_dir()
+    deidentify([ward], tmp_path / "out", key=KEY)
+    assert tree(tmp_path / "out") == tree(whole)
+
+
+def test_two_runs_never_write_to_one_folder(ward: Path, whole: Path, tmp_path: Path) -> None:
+    refused = []
+
+    def another(done: int, of: int) -> None:
+        with pytest.raises(UsageError, match="Another run"):
+            deidentify([ward], tmp_path / "out", key=KEY)
+        refused.append(done)
+
+    deidentify([ward], tmp_path / "out", key=KEY, progress=another)
+    assert len(refused) == len(FILES) and tree(tmp_path / "out") == tree(whole)
 
 
 def test_what_is_done_is_not_done_again(ward: Path, whole: Path, tmp_path: Path) -> None:
@@ -284,6 +304,23 @@ def test_a_file_that_says_text_is_burned_in_stays_back(samples: Path, tmp_path: 
     result = deidentify([folder], tmp_path / "out", key=KEY)
     assert result.delivered == 1 and len(reasons(result)) == 1
     assert "burned into its pixels" in next(iter(reasons(result)))
+
+
+@pytest.mark.slow
+def test_with_clean_pixel_data_the_pixels_are_read_and_the_markings_say_so(samples: Path, tmp_path: Path) -> None:
+    pytest.importorskip("rapidocr", reason='no rapidocr: pip install "dicom-workbench[privacy]"')
+    folder = tmp_path / "in"
+    folder.mkdir()
+    ds = pydicom.dcmread(samples / "examples_palette.dcm")
+    ds.BurnedInAnnotation = "YES"
+    ds.save_as(folder / "us.dcm")
+    shutil.copy(samples / "CT_small.dcm", folder)
+    result = deidentify([folder], tmp_path / "out", key=KEY, options=["clean-pixel-data"])
+    assert result.delivered == 2 and result.summary["pixel_risk"] == {"cleaned": 1, "low": 1}
+    for name in objects(tmp_path / "out"):
+        copy = pydicom.dcmread(tmp_path / "out" / name)
+        codes = {item.CodeValue for item in copy.DeidentificationMethodCodeSequence}
+        assert ("113101" in codes) == (copy.Modality == "US")
 
 
 # ---- what one folder may hold

@@ -52,7 +52,10 @@ def _tables():
 
 
 def _kinds():
-    return sorted(_tables()[2].items()) if find_spec("highdicom") else []
+    """SOP class and IOD of all that is delivered: directories are made anew; documents and recorded voices are quarantined."""
+    if not find_spec("highdicom"):
+        return []
+    return [kind for kind in sorted(_tables()[2].items()) if not re.search("directory|encapsulated|audio", kind[1])]
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +119,6 @@ def errors(data, folder):
 @pytest.mark.parametrize("options", [(), EVERY_OPTION], ids=["basic", "every option"])
 @pytest.mark.parametrize(("sop_class", "iod"), _kinds())
 def test_a_full_object_has_no_new_errors(tables, tmp_path, sop_class, iod, options):
-    if "directory" in iod or "encapsulated" in iod:
-        pytest.skip("only on others than directories and documents: those are made anew, or quarantined")
     with pydicom.config.disable_value_validation():
         data = full(tables, sop_class, iod)
     outcome = deidentify_object(data, load_policy("basic", options), Key(bytes(32)))

@@ -47,7 +47,7 @@ def how_masked(
         return facts.masked
     try:
         return "hidden" if dictionary_VR(column.rsplit("_", 1)[-1]) in ("PN",) else ""
-    except KeyError:
+    except (KeyError, ValueError):
         return ""
 
 # %% ../../nbs/explore/09_masks.ipynb #91a8b8a6

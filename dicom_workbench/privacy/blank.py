@@ -51,6 +51,7 @@ Grey = npt.NDArray[np.int16]
 def _grown(
     box: Box,
     view: Picture,
+    steps: int = 3,  # at most, on each side
 ) -> Box:
     "A rectangle that surely holds the whole text."
     left, top, right, bottom = box
@@ -60,9 +61,9 @@ def _grown(
     start, end, height = (left, right, bottom - top) if lying else (top, bottom, right - left)
     letters = _letters(band[:, start:end])
     begin, stop = start, end
-    while begin > max(0, start - 3 * height) and _has_letters(band[:, max(0, begin - height):begin], letters):
+    while begin > max(0, start - steps * height) and _has_letters(band[:, max(0, begin - height):begin], letters):
         begin -= height
-    while stop < min(band.shape[1], end + 3 * height) and _has_letters(band[:, stop:stop + height], letters):
+    while stop < min(band.shape[1], end + steps * height) and _has_letters(band[:, stop:stop + height], letters):
         stop += height
     grown = (begin, top, stop, bottom) if lying else (left, begin, right, stop)
     margin = max(4, height // 2)
@@ -128,7 +129,7 @@ class _Search:
             gone = [word for word in seen if not _is_marker(word, seen, self.identifiers)]
             self.markers = max(self.markers, len(seen) - len(gone))
             if gone:
-                return [_grown(word.box, view) for word in gone]
+                return [_grown(word.box, view, 3 if len(word.text) > 1 else 0) for word in gone]
         return []
 
 # %% ../../nbs/privacy/33_blank.ipynb #c820feb9

@@ -19,7 +19,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import apply_color_lut, convert_color_space, get_encoder, pixel_array
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
-from .tree import BIG, DataSet, Element, Object, new, write
+from .tree import BIG, EXPLICIT, DataSet, Element, Object, new, write
 
 # %% ../../nbs/privacy/32_frames.ipynb #f59dc534
 class Unreadable(Exception):
@@ -52,25 +52,26 @@ class Frames:
         self,
         frame: int,
     ) -> Array:  # rows x columns of numbers, or rows x columns x 3 of 8 bits: RGB
-        "A frame as it may be looked at."
-        return self.as_picture(self.values[frame])
+        "A frame as it may be looked at. Raises Unreadable where nothing can be seen although something is there."
+        values = self.values[frame]
+        picture = self._picture(values)
+        if picture.min() == picture.max() and values.min() != values.max() and values.shape[-1] == 1:
+            raise Unreadable("the pixels cannot be made a picture")
+        return picture
 
-    def as_picture(self, values: Array) -> Array:
-        "Stored values (rows x columns x samples) as they may be looked at."
+    def _picture(self, values: Array) -> Array:
         if self.colour == "PALETTE COLOR":
-            return _eight(apply_color_lut(values[..., 0], self.header), 16 if _deep_palette(self.header) else 8)
+            return _eight(apply_color_lut(values[..., 0], self.header))
         if values.shape[-1] == 1:
             return values[..., 0]
-        rgb = convert_color_space(_eight(values, self.bits), "YBR_FULL", "RGB") if self.colour == "YBR_FULL" else values
-        return _eight(rgb, self.bits if rgb is values else 8)
+        if self.colour == "YBR_FULL":
+            return convert_color_space(np.asarray(values >> (self.bits - 8), np.uint8), "YBR_FULL", "RGB")
+        return _eight(values)
 
 
-def _eight(values: Array, bits: int) -> Array:
-    return np.asarray(values >> max(0, bits - 8), np.uint8) if values.dtype != np.uint8 else values
-
-
-def _deep_palette(header: Dataset) -> bool:
-    return int(header.RedPaletteColorLookupTableDescriptor[2]) > 8
+def _eight(values: Array) -> Array:
+    "The upper 8 of the bits that are in use. Headers and palettes may promise more than there are."
+    return np.asarray(values >> max(0, int(values.max()).bit_length() - 8), np.uint8)
 
 # %% ../../nbs/privacy/32_frames.ipynb #6852b293
 def black_of(
@@ -111,6 +112,8 @@ def read_frames(
     pixels = found.data.get(PIXELS)
     if pixels is None:
         raise Unreadable("pixels that are no integers")
+    if pixels.undefined and found.data.encoding is not EXPLICIT:
+        raise Unreadable("compressed pixels in a data set that cannot hold them")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -132,9 +132,8 @@ def _tokens(value: bytes, kind: str, declared: bytes) -> Iterator[tuple[bytes, s
             yield part, kind
 
 # %% ../../nbs/privacy/15_leftovers.ipynb #8a0d7f66
-_SHORT = 5
-_DOTTED = re.compile(rb"\d+(?:\.\d+){3,}")
-_DIGITS = re.compile(rb"(?<!\d)\d{8}")
+_SHORT, _LONG_UID = 5, 12
+_RUNS = re.compile(rb"[0-9.]{12,}")
 _FEW = 20_000_000  # bytes to look through, one token after the other
 
 
@@ -144,14 +143,10 @@ def suspects(
 ) -> set[bytes]:
     "Those tokens that may stand in it."
     text, found = text.lower(), set[bytes]()
-    few = len(text) * len(tokens) < _FEW
-    dotted = set[bytes]() if few else {stem for seen in set(_DOTTED.findall(text)) for stem in _stems(seen)}
-    eight = set[bytes]() if few else set(_DIGITS.findall(text))
+    dotted = None if len(text) * len(tokens) < _FEW else {stem for run in set(_RUNS.findall(text)) for stem in _stems(run.strip(b"."))}
     for token, kind in tokens.items():
-        if kind == "uid" and not few and token.count(b".") > 2:
+        if dotted is not None and kind == "uid" and len(token) >= _LONG_UID and b"." in token:
             present = token in dotted
-        elif kind == "date" and not few:
-            present = token in eight
         else:
             present = token in text and (len(token) >= _SHORT or (not token.isdigit() and bool(_word(token).search(text))))
         if present:
@@ -166,7 +161,7 @@ def _word(token: bytes) -> re.Pattern[bytes]:
 def _stems(uid: bytes) -> Iterator[bytes]:
     "A UID, and the shorter ones that it starts with."
     yield uid
-    while uid.count(b".") > 4 and not uid.startswith(b"2.25."):
+    while len(uid) > _LONG_UID and b"." in uid and not uid.startswith(b"2.25."):
         uid = uid.rpartition(b".")[0]
         yield uid
 
@@ -189,8 +184,7 @@ def _by_chance(token: bytes, kind: str, element: Element, data: DataSet, value: 
         return not data.value(_SCHEME).startswith((b"99", b"L")) and (plain or element.tag in _CODES)
     if element.vr in ("DS", "IS"):
         return token not in [part.strip(b"\0 ") for part in value.split(b"\\")]
-    return element.vr == "UI" and kind != "uid" and all(
-        part.strip(b"\0 ").decode("latin-1") in UID_dictionary for part in value.split(b"\\") if token in part)
+    return element.vr == "UI" and kind != "uid"  # UIDs that stay are kinds, or the policy wants them as they are
 
 # %% ../../nbs/privacy/15_leftovers.ipynb #b7bf3528
 _SEARCHED = frozenset({"AE", "AS", "CS", "DS", "IS", "LO", "LT", "PN", "SH", "ST", "UC", "UI", "UR", "UT", "UN"})

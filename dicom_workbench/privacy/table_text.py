@@ -117,11 +117,12 @@ def without_leftovers(
     kept = {c: a for c, a in columns.items() if a.vr in _SEARCHED and not made[c].null_count() == len(made[c]) and made[c].equals(rows[c])}
     numbers = {c: a for c, a in columns.items() if a.vr in _NUMBERS and made[c].equals(rows[c])}
     texts = {c: made[c].drop_nulls().unique().sort() for c in kept}
-    tokens = {c: {v: _tokens(a, v, policy) for v in rows[c].drop_nulls().unique()} for c, a in columns.items() if c not in kept and a.vr != "UI" and _identifies(a, policy)}
+    values = pl.concat([pl.Series([], dtype=pl.String), *texts.values()]).unique()
+    seen = _Seen(values, [made[c] for c in numbers])
+    tokens = {c: {v: _tokens(a, v, policy) for v in seen.candidates(rows[c])} for c, a in columns.items() if c not in kept and a.vr != "UI" and _identifies(a, policy)}
     everybody = sorted({t.decode("utf-8", "replace") for of_value in tokens.values() for found in of_value.values() for t in found})
     if not everybody:
         return {}
-    values = pl.concat([pl.Series([], dtype=pl.String), *texts.values()]).unique()
     hits = pl.Series(values.str.to_lowercase()).str.extract_many(pl.Series(everybody).implode(), overlapping=True).explode().drop_nulls().unique()
     meeting = set(hits) | _equal(everybody, [made[c] for c in numbers])
     said = {c: {v: [t.decode("utf-8", "replace") + "\x1e" + kind for t, kind in found.items() if t.decode("utf-8", "replace") in meeting] for v, found in of_value.items()}
@@ -136,6 +137,27 @@ def without_leftovers(
         if taken.height:
             changed[c] = _put_back(made[c], keys, taken).fill_null(made[c])
     return changed
+
+
+class _Seen:
+    "What texts look like from afar: enough to pass over values that cannot stand in any of them."
+
+    def __init__(self, texts: pl.Series, numbers: Sequence[pl.Series]) -> None:
+        low = [t.lower() for t in texts]
+        self.starts = pl.Series(sorted({t[i:i + 5] for t in low for i in range(len(t) - 4)} | {t for t in low if len(t) < 5}), dtype=pl.String)
+        self.words = pl.Series(sorted({w for t in low for w in re.findall(r"[^\W_]+|[^\W]+", t)}), dtype=pl.String)
+        long = [column.filter(column.str.len_chars() >= 5).unique() for column in numbers]
+        self.numbers = pl.concat([pl.Series([], dtype=pl.String), *long]).unique()
+
+    def candidates(self, values: pl.Series) -> list[str]:
+        "The distinct values of which a part may stand in a text, or is a number in a column of numbers."
+        distinct = values.rle().struct.field("value").drop_nulls().unique()
+        parts = pl.DataFrame({"value": distinct, "part": distinct.str.to_lowercase().str.replace_all(r"[\^=\\, ]+", "\x1f").str.split("\x1f")}).explode("part")
+        whole = pl.DataFrame({"value": distinct, "part": distinct.str.to_lowercase().str.strip_chars(" \0^=")})
+        both = pl.concat([parts, whole]).with_columns(pl.col("part").str.strip_chars(" \0"))
+        start = pl.col("part").str.head(5)
+        fits = start.is_in(self.starts.implode()) | pl.col("part").is_in(self.words.implode())
+        return sorted(both.filter(fits | pl.col("part").is_in(self.numbers.implode()))["value"].unique())
 
 
 def _identifies(column: Attribute, policy: Policy) -> bool:
@@ -158,5 +180,5 @@ def _taken_out(column: Attribute, value: str, key: str) -> str:
     found = suspects(raw, tokens)
     if not found:
         return value
-    root = DataSet([Element(column.inner_tag or column.tag, column.vr, raw, 0, 0, len(raw))], EXPLICIT)
+    root = DataSet([Element(column.inner_tag or column.tag, column.vr, bytes(8) + raw, 0, 8, 8 + len(raw))], EXPLICIT)  # as if a file had it
     return root.elements[0].value.decode("utf-8", "replace").strip(" \0") if take_out(root, found, tokens) else value

@@ -557,5 +557,7 @@ def make_explicit(
                 waiting.extend(element.items)
             elif element.vr == "US" and signed and dictionary_VR(element.tag) != "US":
                 element.vr = "SS"
+            elif element.vr == "OB" and not element.undefined and dictionary_VR(element.tag) != "OB":
+                element.vr = "OW"  # PS3.5 A.1
             elif element.vr in _SHORT and element.end - element.at > 0xFFFF:
                 element.vr = "UN"  # PS3.5 6.2.2

@@ -159,7 +159,7 @@ COUNTS = (
     Rule("CMP-SERIESCOUNT-ImagesInAcquisition", "Images are missing: the acquisition made more of them", "completeness", "missing", "series", "info",
          applies=_STACK & (number("ImagesInAcquisition") > 0) & ~differs("ImagesInAcquisition").fill_null(False) & ~differs("AcquisitionNumber").fill_null(False),
          fails=INSTANCES < number("ImagesInAcquisition"),
-         reference="PS3.3 C.7.6.1 (Images in Acquisition; they may lie in several series: a sign, not proof)", attribute="ImagesInAcquisition"),
+         reference="PS3.3 C.7.10.1 (Images in Acquisition; they may lie in several series: a sign, not proof)", attribute="ImagesInAcquisition"),
 )
 
 # %% ../../nbs/quality/20_completeness.ipynb #75bd3e5e

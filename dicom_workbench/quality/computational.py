@@ -61,9 +61,11 @@ def _values_in(name: str) -> pl.Expr:
 
 IMAGES = (
     _rule("CPU-LOSSY", "Compressed with loss, but not marked as lossy", "warning", given("LossyImageCompression").ne_missing("01"),
-          _LOSSY & given("Rows").is_not_null(), "PS3.3 C.7.6.1.1.5", "LossyImageCompression", veracity="deception", type="1C"),
+          _LOSSY & given("Rows").is_not_null() & pl.col("complete"), "PS3.3 C.7.6.1.1.5 (Type 3 in General Image, up to 1 in others)", "LossyImageCompression",
+          veracity="deception"),
     _rule("CPU-LOSSY-LossyImageCompressionRatio", "Lossy, but how much was lost is not recorded", "warning", given("LossyImageCompressionRatio").is_null(),
-          given("LossyImageCompression") == "01", "PS3.3 C.7.6.1, C.7.6.1.1.5.2 (Type 1C)", "LossyImageCompressionRatio", veracity="deception", type="1C"),
+          (given("LossyImageCompression") == "01") & pl.col("complete"), "PS3.3 C.7.6.1, C.7.6.1.1.5.2 (Type 3 in General Image, 1C in others)",
+          "LossyImageCompressionRatio", veracity="deception"),
     _rule("CPU-WINDOW", "Window centre and window width do not pair", "warning", _values_in("WindowCenter").ne_missing(_values_in("WindowWidth")),
           given("WindowCenter").is_not_null() | given("WindowWidth").is_not_null(), "PS3.3 C.11.2.1.2", "WindowWidth"),
     _rule("CPU-WINDOW-WindowWidth", "Window width is too small", "warning",

@@ -191,7 +191,7 @@ STUDY_DAYS = (
     Rule(
         "PLA-FUTURE-IMAGE", "Image in the future", "plausibility.temporal", "inconsistency", "instance", "error",
         applies=_SOME_DAY.is_not_null(), fails=_SOME_DAY >= _FUTURE,
-        reference="PS3.3 C.7.3.1, C.7.6.1, C.12.1; 2050 or later", attribute="AcquisitionDate",
+        reference="PS3.3 C.7.3.1, C.7.10.1, C.7.6.1, C.12.1; 2050 or later", attribute="AcquisitionDate",
     ),
     Rule(
         "PLA-OLD", "Study before 1980", "plausibility.temporal", "inconsistency", "study", "info",
@@ -224,7 +224,7 @@ SERIES_DAYS = (
     Rule(
         "PLA-ACQ-ORDER", "Image acquired before its study began", "plausibility.temporal", "inconsistency", "instance", "warning",
         applies=day("AcquisitionDate").is_not_null() & day("StudyDate").is_not_null(), fails=day("AcquisitionDate") < day("StudyDate"),
-        reference="PS3.3 C.7.2.1, C.7.6.1", attribute="AcquisitionDate",
+        reference="PS3.3 C.7.2.1, C.7.10.1", attribute="AcquisitionDate",
     ),
     Rule(
         "PLA-CREATION-STUDY", "Object made before its study began", "plausibility.temporal", "inconsistency", "instance", "warning",
@@ -258,7 +258,7 @@ MOMENTS = (
         "PLA-CREATION", "Object made before its image was acquired", "plausibility.temporal", "inconsistency", "instance", "warning",
         applies=_ACQUIRED.is_not_null() & minute("InstanceCreationDate", "InstanceCreationTime").is_not_null(),
         fails=minute("InstanceCreationDate", "InstanceCreationTime") + 1 < _ACQUIRED,
-        reference="PS3.3 C.12.1, C.7.6.1", attribute="InstanceCreationTime",
+        reference="PS3.3 C.12.1, C.7.10.1", attribute="InstanceCreationTime",
     ),
 )
 

@@ -47,7 +47,7 @@ OBJECT = (
 
 # %% ../../nbs/quality/23_relational.ipynb #55274f7d
 _SLICES = given("Modality").is_in(["CT", "MR", "PT"])
-_ONE_SERIES = "PS3.3 A.1.2.3 (criteria that group instances into a series; section unverified)"
+_ONE_SERIES = "PS3.3 A.1.2.3 (Series IE: what makes a series)"
 
 SERIES = (
     Rule(
@@ -58,7 +58,7 @@ SERIES = (
     Rule(
         "REL-SERIES-STUDY", "One series lies in several studies", "conformance.relational", "inconsistency", "series", "error",
         applies=given("StudyInstanceUID").is_not_null(), fails=differs("StudyInstanceUID"),
-        reference="PS3.3 A.1.2.2 (a study contains its series; section unverified)", attribute="StudyInstanceUID",
+        reference="PS3.3 A.1.2.3, F.5.3 (a series belongs to a single study)", attribute="StudyInstanceUID",
     ),
     Rule(
         "REL-SERIES-FOR", "Several frames of reference in one series", "conformance.relational", "inconsistency", "series", "warning",
@@ -109,7 +109,7 @@ STUDY = (
     Rule(
         "REL-STUDY-PATIENT", "One study of several patients", "conformance.relational", "inconsistency", "study", "error",
         applies=given("PatientID").is_not_null(), fails=differs("PatientID") | differs("IssuerOfPatientID"),
-        reference="PS3.3 A.1.2.1 (a patient has studies; section unverified)", attribute="PatientID",
+        reference="PS3.3 A.1.2.2 (a study is of exactly one patient)", attribute="PatientID",
     ),
     Rule(
         "REL-STUDY-DATE", "One study with several study dates", "conformance.relational", "inconsistency", "study", "warning",

@@ -140,7 +140,7 @@ NUMBERS = (
         "FRD-CLONE-PARAMS", "Images of several patients at the same place and instant", "provenance", "fraud", "instance", "info",
         applies=pl.all_horizontal(e != "" for e in (*_PLACE, pl.col("PatientID"))) & (pl.col("AcquisitionTime").str.len_bytes() > 7),  # HHMMSS.F
         fails=pl.lit(True), repeated=_PLACE, unlike=(pl.col("IssuerOfPatientID"), pl.col("PatientID")),
-        reference="PS3.3 C.7.6.1, C.7.6.2", attribute="ImagePositionPatient",
+        reference="PS3.3 C.7.10.1 (Acquisition Date and Time), C.7.6.2", attribute="ImagePositionPatient",
     ),
 )
 
