@@ -229,7 +229,7 @@ class App {
   constructor(model, el) {
     this.model = model;
     this.seq = 0; this.flying = null; this.queue = []; this.charts = new Map();
-    this.root = make("section", "dw-crossfilter", null, { "data-ready": "no" });
+    this.root = make("section", "dw-crossfilter", null, { "data-ready": "no", "data-lm-suppress-shortcuts": "true" });
     this.build();
     el.append(this.root);
     this.heard = [["change:setup", () => this.lay()], ["change:state", () => this.show()], ["msg:custom", (m, b) => this.file(m, b)]];

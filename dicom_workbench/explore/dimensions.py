@@ -160,13 +160,14 @@ _NO_CODES = np.zeros(0, dtype=np.uint8)
 
 
 def dimension(
-    values: pl.Series,  # as compact gives it
+    values: pl.Series,   # as compact gives it
+    mask: bool = True,   # columns of identifiers are not charted: a bar would name a person
 ) -> Dimension:
-    "A column coded by its type. Masked columns are never charted: a bar would name a person."
+    "A column coded by its type."
     name = values.name
     if values.null_count() == len(values):
         return Dimension(name, "empty", _NO_CODES)
-    if how_masked(name) or values.dtype == pl.String:
+    if (mask and how_masked(name)) or values.dtype == pl.String:
         return Dimension(name, "text", _NO_CODES, distinct=values.n_unique() - bool(values.null_count()))
     if values.dtype in (pl.Date, pl.Datetime):
         return _binned(values, values.dt.year(), "years")

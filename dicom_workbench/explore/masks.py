@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import polars as pl
 from pydicom.datadict import dictionary_VR
 
+import dicom_workbench
+
 # %% ../../nbs/explore/09_masks.ipynb #982f1334
 class ColumnFacts(NamedTuple):
     "What a screen needs to know about a column."
@@ -27,7 +29,7 @@ class ColumnFacts(NamedTuple):
 @cache
 def column_facts() -> dict[str, ColumnFacts]:
     "The table columns.csv: column -> facts."
-    with (Path(__file__).parent / "columns.csv").open(encoding="utf-8", newline="") as file:
+    with (Path(dicom_workbench.__file__).parent / "explore" / "columns.csv").open(encoding="utf-8", newline="") as file:
         return {row["column"]: ColumnFacts(row["masked"], row["unit"]) for row in csv.DictReader(file)}
 
 

@@ -73,8 +73,16 @@ class Selection:
     def dimension(self, column: str) -> Dimension:
         "A column, coded; at its first use. Raises UsageError for a name that is none."
         if column not in self._dimensions:
-            self._dimensions[column] = dimension(self.table.column(column))
+            self._dimensions[column] = dimension(self.table.column(column), self.mask)
         return self._dimensions[column]
+
+    def show_identifiers(self) -> None:
+        "From now on nothing is masked."
+        self.mask = False
+        for column in [c for c in self._dimensions if how_masked(c)]:
+            del self._dimensions[column]
+            for key in [k for k in self._counts if k[0] == column]:
+                del self._counts[key]
 
     # What is filtered -------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
+import dicom_workbench
 from .. import __version__
 from .dimensions import compact
 from ..standard.errors import UsageError, WorkbenchError
@@ -110,7 +111,7 @@ def open_table(
 def _gather_elsewhere(lake: Lake, source_id: str, level: str, pin: str, kept: Path) -> None:
     "In a process of its own."
     code = "import sys; from dicom_workbench.explore.tables import keep_level; keep_level(*sys.argv[1:])"
-    package = str(Path(__file__).resolve().parents[2])
+    package = str(Path(dicom_workbench.__file__).resolve().parents[1])
     paths = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run([sys.executable, "-c", code, str(lake.folder), source_id, level, pin, str(kept)],
                           env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=False)
