@@ -1,6 +1,6 @@
 """Does de-identification leave anything, break anything, and how fast is it? One command, the table of bars with our figure beside it.
 
-    python benchmarks/privacy.py [--from FOLDER ...] [--peers dicognito dicom-anonymizer deid] [--no-validity] [--pixels] [--rows 1000000]
+    python benchmarks/privacy.py [--from FOLDER ...] [--peers dicognito dicom-anonymizer deid] [--no-validity]
 
 Real files (default: shared/data/real, else pydicom's own) are copied twice, as they are and with identifiers planted
 (plant_identifiers.py), and both are de-identified with profile basic. Who looks for leaks here knows the ledger and no DICOM:
@@ -29,7 +29,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-import plant_identifiers as planter  # noqa: E402
+import plant_identifiers as planter
 
 PEERS = {"dicognito": "dicognito==0.19.0", "dicom-anonymizer": "dicom-anonymizer==2.1.0", "deid": "deid==0.4.13"}
 SECRET = bytes(range(32))
@@ -46,12 +46,12 @@ def used(who: int = resource.RUSAGE_SELF) -> float:
 
 def ours(source: Path, target: Path, options: list[str]) -> dict:
     "De-identify and verify one object after the other; output names are those of the input."
+    import gc
+
     from dicom_workbench.privacy.deidentify import deidentify_object
     from dicom_workbench.privacy.keys import Key
     from dicom_workbench.privacy.policy import load_policy
     from dicom_workbench.privacy.verify import verify_object
-
-    import gc
 
     key, policy = Key(SECRET), load_policy("basic", options)
     target.mkdir(parents=True, exist_ok=True)
@@ -178,10 +178,11 @@ def judge_leaks(corpus: Path, out: Path, figures: Figures) -> None:
 
 def judge_originals(source: Path, out: Path, figures: Figures) -> None:
     "Original dates and UIDs, wherever in the bytes outside bulk values."
+    from pydicom.uid import UID_dictionary
+
     from dicom_workbench.privacy.extents import MEANINGS, Broken, read_extents
     from dicom_workbench.privacy.identifiers import Identifiers, find_identifiers
     from dicom_workbench.privacy.policy import load_policy
-    from pydicom.uid import UID_dictionary
 
     policy = load_policy()
     for path in sorted(source.iterdir()):
@@ -331,6 +332,7 @@ def corrupt() -> tuple[int, int, list[str]]:
     "How many are classified as they should be."
     import privacy_corrupt
     import pydicom
+
     from dicom_workbench.privacy.deidentify import deidentify_object
     from dicom_workbench.privacy.keys import Key
     from dicom_workbench.privacy.policy import load_policy
@@ -429,7 +431,7 @@ def measure(folder: Path, asked: argparse.Namespace) -> list[str]:
         if any("fault" in run for run in runs):
             print(peer, runs)
             continue
-        theirs = every[PEERS[peer].replace("==", " ")] = judge(corpus, folder / peer / "planted", folder / peer / "plain", not asked.no_validity)
+        theirs = every[PEERS[peer].replace("==", " ")] = judge(corpus, folder / peer / "planted", folder / peer / "plain", asked.peer_validity)
         judge_verdict(folder / peer / "planted", theirs)
         theirs.per_second = theirs.out / runs[0]["cpu"]
     fixed, wrong = determinism(corpus, folder / "batches"), corrupt()
@@ -460,6 +462,7 @@ def main() -> None:
     arguments.add_argument("--limit", type=int, default=0)
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--no-validity", action="store_true")
+    arguments.add_argument("--peer-validity", action="store_true", help="dciodvfy for the peers as well: minutes each")
     arguments.add_argument("--keep", type=Path, help="a folder for corpus and outputs; else a temporary one")
     arguments.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     asked = arguments.parse_args()

@@ -34,6 +34,7 @@ OVERRIDES = {
     "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
 }
 TOKEN = "token-of-the-tests"
+SCREENSHOTS = os.environ.get("DICOM_WORKBENCH_SCREENSHOTS")  # asked here: the tests take the variable away
 READY = """async () => {
   const app = window.jupyterapp; await app.restored;
   for (let i = 0; i < 600; i++) {
@@ -108,12 +109,12 @@ class Visit:
 
     def shot(self, name: str) -> Path | None:
         "A screenshot, where DICOM_WORKBENCH_SCREENSHOTS names a folder."
-        folder = os.environ.get("DICOM_WORKBENCH_SCREENSHOTS")
-        if not folder:
+        if not SCREENSHOTS:
             return None
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=str(Path(folder) / f"{name}.png"))
-        return Path(folder) / f"{name}.png"
+        target = Path(SCREENSHOTS).resolve() / f"{name}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=str(target))
+        return target
 
 
 class Jupyter:

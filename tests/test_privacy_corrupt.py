@@ -1,17 +1,12 @@
 """Corrupt input: every file is delivered or set aside with a reason, nothing is passed on as clean that was not read to its end."""
 
 import importlib.util
-import io
 import random
-import struct
 import sys
-import warnings
 from pathlib import Path
 
 import pydicom
 import pytest
-from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
 
 from dicom_workbench.privacy.deidentify import deidentify_object
 from dicom_workbench.privacy.extents import read_extents

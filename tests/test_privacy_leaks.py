@@ -72,7 +72,7 @@ def test_every_token_of_the_ledger_is_really_in_the_planted_file(planted, base):
 
 
 def test_tokens_are_in_no_original():
-    content, ledger = planter.plant((SAMPLES / "CT_small.dcm").read_bytes(), "CT_small.dcm")
+    _, ledger = planter.plant((SAMPLES / "CT_small.dcm").read_bytes(), "CT_small.dcm")
     assert left((SAMPLES / "CT_small.dcm").read_bytes(), ledger) == []
 
 

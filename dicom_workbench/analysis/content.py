@@ -6,13 +6,16 @@
 __all__ = ['NOTHING', 'Raw', 'HEADER', 'Code', 'Item', 'Unreadable', 'Content', 'read_content']
 
 # %% ../../nbs/analysis/40_content.ipynb #226744c1
+import gc
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
 import pydicom
+from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 
@@ -141,36 +144,58 @@ class _Reader:
         return found, at
 
 # %% ../../nbs/analysis/40_content.ipynb #e3768a26
-def _word(raw: Raw, tag: int) -> str:
-    value = raw.get(tag, b"")
-    return value.decode("latin-1").strip(" \0") if isinstance(value, bytes) else ""
+_CHARSET, _PLAIN = 0x00080005, ("iso8859",)
 
 
-def _code(items: Any) -> Code:
-    "The first item of a code sequence; equal codes of one report are one object."
-    if not items:
-        return NOTHING
-    first = items[0]
-    if 0 not in first:
-        first[0] = Code(_word(first, _CODE) or _word(first, _LONG_CODE), _word(first, _SCHEME), _word(first, _MEANING))
-    code: Code = first[0]
-    return code
+class _Words:
+    "Raw items as content items, their texts decoded."
+
+    def __init__(self, encodings: tuple[str, ...]) -> None:
+        self.encodings = encodings
+        self.known: dict[bytes, str] = {}  # value types: a dozen words, written thousands of times
+
+    def word(self, raw: Raw, tag: int) -> str:
+        value = raw.get(tag)
+        if not value or not isinstance(value, bytes):
+            return ""
+        text = value.decode("ascii") if value.isascii() else decode_bytes(value, list(self.encodings), {10, 12, 13, 94})
+        return text.strip(" \0")
+
+    def code(self, items: Any) -> Code:
+        "The first item of a code sequence; equal codes of one report are one object."
+        if not items:
+            return NOTHING
+        first = items[0]
+        if (code := first.get(0)) is None:
+            code = first[0] = Code(self.word(first, _CODE) or self.word(first, _LONG_CODE), self.word(first, _SCHEME), self.word(first, _MEANING))
+        found: Code = code
+        return found
+
+    def number(self, measured: Any) -> tuple[float | None, Code]:
+        if not measured:
+            return None, NOTHING
+        unit = self.code(measured[0].get(_UNITS))
+        try:
+            return float(measured[0].get(_NUMERIC, b"").split(b"\\")[0].strip(b" \0")), unit
+        except ValueError:
+            return None, unit
+
+    def item(self, raw: Raw) -> Item:
+        number, unit = self.number(raw[_MEASURED]) if _MEASURED in raw else (None, NOTHING)
+        kind = raw.get(_VALUE_TYPE, b"")
+        if (value_type := self.known.get(kind)) is None:
+            value_type = self.known[kind] = self.word(raw, _VALUE_TYPE)
+        text = "" if number is not None else next((self.word(raw, tag) for tag in (_TEXT, _DATETIME, _UIDREF, _PERSON) if tag in raw), "")
+        return Item(self.code(raw.get(_CONCEPT)), value_type, number, unit, self.code(raw.get(_CODES)), text, [self.item(child) for child in raw.get(_CONTENT) or ()])
 
 
-def _number(raw: Raw) -> tuple[float | None, Code]:
-    measured = raw.get(_MEASURED) or []
-    if not measured:
-        return None, NOTHING
+def _words_of(raw: Raw) -> _Words:
+    "With the character set that the header names; an unknown one is read as ISO 8859-1."
+    named = raw.get(_CHARSET, b"").decode("latin-1").strip(" \0").split("\\")
     try:
-        return float(_word(measured[0], _NUMERIC).split("\\")[0]), _code(measured[0].get(_UNITS))
-    except ValueError:
-        return None, _code(measured[0].get(_UNITS))
-
-
-def _item(raw: Raw) -> Item:
-    number, unit = _number(raw)
-    text = next((_word(raw, tag) for tag in (_TEXT, _DATETIME, _UIDREF, _PERSON) if tag in raw), "")
-    return Item(_code(raw.get(_CONCEPT)), _word(raw, _VALUE_TYPE), number, unit, _code(raw.get(_CODES)), text, [_item(child) for child in raw.get(_CONTENT) or []])
+        return _Words(tuple(convert_encodings(named)))
+    except LookupError:
+        return _Words(_PLAIN)
 
 # %% ../../nbs/analysis/40_content.ipynb #76d028ea
 @dataclass(frozen=True, slots=True)
@@ -192,15 +217,29 @@ def read_content(
     data: bytes,  # a whole file
 ) -> Content:
     "The tree of a structured report. Raises Unreadable for a file that is none."
+    with _no_collection():
+        try:
+            raw = _fast(data)
+        except (Unreadable, struct.error, IndexError):
+            raw = _slow(data)
+        if _CONTENT not in raw and _CONCEPT not in raw:
+            raise Unreadable("no structured report")
+        words = _words_of(raw)
+        header = {keyword: words.word(raw, tag) for tag, keyword in _TAGS.items() if tag in raw}
+        template = words.word((raw.get(_TEMPLATE) or [{}])[0], _TEMPLATE_ID)
+        return Content(header, template, words.item(raw))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    "A tree of many small objects without a circle: looking for circles in it again and again takes a third of the time."
+    was_on = gc.isenabled()
+    gc.disable()
     try:
-        raw = _fast(data)
-    except (Unreadable, struct.error, IndexError):
-        raw = _slow(data)
-    if _CONTENT not in raw and _CONCEPT not in raw:
-        raise Unreadable("no structured report")
-    header = {keyword: _word(raw, tag) for tag, keyword in _TAGS.items() if tag in raw}
-    template = _word((raw.get(_TEMPLATE) or [{}])[0], _TEMPLATE_ID)
-    return Content(header, template, _item(raw))
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _fast(data: bytes) -> Raw:
@@ -217,7 +256,7 @@ def _fast(data: bytes) -> Raw:
         at = start + length
     if syntax not in (_IMPLICIT_LE, _EXPLICIT_LE):
         raise Unreadable("another transfer syntax")
-    return _Reader(data, syntax == _EXPLICIT_LE, frozenset(_TAGS) | {_TEMPLATE_ID}).data_set(at, len(data), 0)[0]
+    return _Reader(data, syntax == _EXPLICIT_LE, frozenset(_TAGS) | {_TEMPLATE_ID, _CHARSET}).data_set(at, len(data), 0)[0]
 
 
 def _slow(data: bytes) -> Raw:
@@ -230,7 +269,7 @@ def _slow(data: bytes) -> Raw:
 
 def _from_pydicom(dataset: Dataset) -> Raw:
     wanted = _READ | _FOLLOWED | frozenset(_TAGS) | {_TEMPLATE_ID}
-    raw: Raw = {}
+    raw: Raw = {_CHARSET: b"ISO_IR 192"}
     for tag in wanted:
         element = dataset.get(tag)
         if element is None:
@@ -240,5 +279,5 @@ def _from_pydicom(dataset: Dataset) -> Raw:
         else:
             value = element.value
             words = [str(v) for v in value] if isinstance(value, pydicom.multival.MultiValue) else ["" if value is None else str(value)]
-            raw[tag] = "\\".join(words).encode("latin-1", "replace")
+            raw[tag] = "\\".join(words).encode("utf-8", "replace")
     return raw

@@ -9,6 +9,7 @@ __all__ = ['Bound', 'compact', 'round_edges', 'Dimension', 'dimension', 'told']
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -207,7 +208,7 @@ def _binned(values: pl.Series, numbers: pl.Series, kind: str) -> Dimension:
     else:
         edges = round_edges(finite, whole, _YEARS if kind == "years" else _BINS)
     below, above = bool((given < edges[0]).any()), bool((given >= edges[-1]).any())
-    bounds: list[Bound] = [(None, edges[0])] * below + list(zip(edges, edges[1:], strict=False)) + [(edges[-1], None)] * above
+    bounds: list[Bound] = [(None, edges[0])] * below + list(pairwise(edges)) + [(edges[-1], None)] * above
     slots = np.searchsorted(np.asarray(edges), numbers.cast(pl.Float64).fill_null(0.0).to_numpy(), side="right").astype(np.int64) - (not below)
     slots = np.where(numbers.is_null().to_numpy(), len(bounds), slots)
     dtype = np.uint8 if len(bounds) < 2**8 else np.uint16

@@ -24,7 +24,8 @@ from .tables import Table
 from ..standard.errors import UsageError
 
 # %% ../../nbs/explore/13_selection.ipynb #267ec1ed
-_K, _V = TypeVar("_K"), TypeVar("_V")
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 class _Recent(OrderedDict[_K, _V]):
@@ -153,11 +154,11 @@ def _passing(selection: Selection, filter: Filter) -> np.ndarray:
     own, values = selection.dimension(filter.column), selection.table.column(filter.column)
     slots = own.codes_of(filter) if len(own.codes) else None
     if slots is not None:
-        return np.isin(np.arange(own.size + 1), slots)[own.codes]
+        return np.asarray(np.isin(np.arange(own.size + 1), slots)[own.codes])
     if isinstance(values.dtype, pl.Enum):  # text: asked of each distinct value once
         words = pl.DataFrame({filter.column: values.dtype.categories})
         found = words.select(filter.expression().fill_null(False)).to_series().to_numpy()
-        return np.append(found, False)[values.to_physical().cast(pl.UInt32).fill_null(len(words)).to_numpy()]
+        return np.asarray(np.append(found, False)[values.to_physical().cast(pl.UInt32).fill_null(len(words)).to_numpy()])
     return values.to_frame().select(filter.expression().fill_null(False)).to_series().to_numpy()
 
 
@@ -282,7 +283,7 @@ def _slice_of(order: np.ndarray, where: np.ndarray | None, height: int, start: i
         return order[start : start + rows]
     passes = np.zeros(height, dtype=bool)
     passes[where] = True
-    return order[passes[order]][start : start + rows]
+    return np.asarray(order[passes[order]][start : start + rows])
 
 
 def _shown(selection: Selection, column: str, positions: np.ndarray) -> list[Any]:

@@ -43,7 +43,7 @@ class _Actions(dict[int, str]):
         self.policy, self.sop_class, self.within = policy, sop_class, within
 
     def __missing__(self, tag: int) -> str:
-        if tag in _MARKINGS and not self.within or _MARKINGS & set(self.within[:1]):
+        if (tag in _MARKINGS and not self.within) or _MARKINGS & set(self.within[:1]):
             word = "marking"
         elif tag >> 16 & 1:
             word = "private"
@@ -412,6 +412,8 @@ def _excused(hit: Hit, pair: Pair, number: dict[int, int]) -> bool:
     if pair.actions[at] == "marking":
         return hit.kind == "part" or hit.token.isdigit()
     action = pair.actions[at]
+    if MEANINGS[row.tag][0] == b"UI" and action == "keep" and pair.unchanged(at):
+        return True  # whoever keeps UIDs keeps what stands in them
     if action == "shift" or (hit.kind == "date" and "retain-modified-dates" in pair.policy.options and row.vr in _DATES):
         return pair.mate(at) is not None and pair.mate(at) != value  # another day of the same patient
     if says_nothing(value):

@@ -12,7 +12,7 @@ from functools import cache
 from pydicom.uid import UID_dictionary
 
 from .checks import Pair, Problem, check_elements, check_file, codes_of_methods, says_nothing
-from .extents import MEANINGS, Element, Reading
+from .extents import Element, Reading
 from .identifiers import KINDS
 from .policy import OPTIONS, Policy, load_policy
 

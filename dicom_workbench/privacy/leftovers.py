@@ -75,6 +75,7 @@ def identities(
 ) -> Identities:
     "The identifiers of a file, from every depth and from the file meta information."
     tokens, texts, seen = dict[bytes, str](), dict[str, set[str]](), set[tuple[int, bytes]]()
+    keeps_uids = "retain-uids" in policy.options
     cleans = not policy.options.isdisjoint(("clean-descriptors", "clean-structured-content"))
     waiting: list[tuple[DataSet, bytes]] = [(content.meta, b""), (content.data, b"")]
     while waiting:
@@ -97,7 +98,7 @@ def identities(
             value = known[1].strip(b"\0 ")
             if keyword and cleans and tag >> 16 != 2:
                 texts.setdefault(keyword, set()).update(decoded(value, declared).split("\\"))
-            if kind and policy.action(_SOP_INSTANCE if tag == _META_INSTANCE else tag, sop_class) != "keep":
+            if kind and not (kind == "uid" and keeps_uids) and policy.action(_SOP_INSTANCE if tag == _META_INSTANCE else tag, sop_class) != "keep":
                 _gather(tokens, value, kind, declared)
     return Identities(tokens, texts)
 

@@ -58,7 +58,7 @@ def _reader(process: int) -> Any:
     reader = rapidocr.RapidOCR(params={
         **{f"{part}.model_path": str(next(folder.glob(f"*_{part.lower()}_*.onnx"))) for part in _PARTS},
         engine + "intra_op_num_threads": 1, engine + "inter_op_num_threads": 1, "Global.log_level": "critical",
-        "Global.text_score": 0.0, "Global.max_side_len": 4 * _LONGEST, "Det.limit_side_len": 32,  # sizes are ours
+        "Global.text_score": 0.0, "Global.max_side_len": 4 * _LONGEST, "Det.limit_side_len": 32, "Det.max_candidates": 20_000,
     })
     logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
     return reader

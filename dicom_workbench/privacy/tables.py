@@ -20,7 +20,7 @@ from .markings import methods_applied, temporal
 from .policy import Policy
 from .table_text import cleaned, without_leftovers
 from .values import capped_age, dummy, is_over_89, shifted
-from ..standard.attributes import ATTRIBUTES, COLUMNS, Attribute
+from ..standard.attributes import ATTRIBUTES, COLUMNS, Attribute, tag_of
 from ..standard.errors import UsageError
 from ..store import Lake
 from ..store.lake import KEYS, content_hash
@@ -125,6 +125,7 @@ def _over_89(rows: pl.DataFrame) -> pl.Series:
 _Words = tuple[str, str]  # the action, and the one that takes over where it is impossible
 _GONE: _Words = ("remove", "remove")
 _RAW = frozenset({"TransferSyntaxUID", "SpecificCharacterSet"})  # of the file, not of the person; files keep them too
+_TWICE = {"MediaStorageSOPClassUID": "SOPClassUID", "MediaStorageSOPInstanceUID": "SOPInstanceUID"}  # the file's copy of the object's own
 _SEVERAL_LINES = frozenset({"LT", "ST", "UT"})                   # a backslash is text there
 
 
@@ -137,7 +138,7 @@ def words_for(
     if column.column in _RAW:
         return "keep", "keep"
     within: tuple[int, ...] = ()
-    tag = column.tag
+    tag = tag_of(_TWICE[column.column]) if column.column in _TWICE else column.tag
     if column.sequence:
         if policy.action(column.tag, sop_class) not in ("keep", "clean"):
             return _GONE
@@ -241,6 +242,9 @@ def deidentify_rows(
     kinds = sop.unique().sort().to_list()
     present = [a for a in ATTRIBUTES if a.column in rows.columns]
     new = {a.column: _by_kind(a, policy, rows, sop, kinds, whose, key) for a in present}
+    for copy, own in _TWICE.items():
+        if copy in new and own in new:
+            new[copy] = pl.select(pl.when(new[copy].is_not_null() & new[own].is_not_null()).then(new[own]).otherwise(new[copy])).to_series()
     new |= without_leftovers({a.column: a for a in present}, new, rows, policy)
     if "PatientID" not in new and whose.known.any():
         new["PatientID"] = pl.select(pl.when(whose.known).then(whose.pseudonym)).to_series()

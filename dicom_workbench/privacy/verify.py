@@ -220,7 +220,9 @@ def new_errors(
 ) -> list[str]:  # without values; [] also where dciodvfy is not installed
     "Errors of dciodvfy that the original does not have."
     program = shutil.which("dciodvfy")
-    if not program or DEFLATED.encode() in output.open("rb").read(1000):  # it cannot inflate
+    with output.open("rb") as stream:
+        deflated = DEFLATED.encode() in stream.read(1000)  # it cannot inflate
+    if not program or deflated:
         return []
     return sorted(_errors(output, program) - _errors(original, program))
 

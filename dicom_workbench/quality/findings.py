@@ -9,10 +9,12 @@ __all__ = ['FINDING', 'workspace_secret', 'patient_hashes', 'findings']
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from .assess import KEYS, Assessment
@@ -63,6 +65,24 @@ def _failing(table: pl.LazyFrame, prefix: str, number: int) -> pl.LazyFrame:
     return table.filter((pl.col(f"{prefix}{number // BITS}") & pl.lit(1 << (number % BITS), dtype=pl.Int64)) != 0)
 
 
+def _first_rows(kept: Path, rules: int, most: int) -> dict[int, pl.DataFrame]:
+    "Of each row rule that fails somewhere the first rows by name: each part is looked at once."
+    found: dict[int, list[pl.DataFrame]] = {}
+    names: list[str] = []
+    for part in sorted(kept.glob("part-*.parquet")):
+        table = pl.read_parquet(part)
+        words = [name for name in table.columns if re.fullmatch(r"F\d+", name)]
+        names = [name for name in ("path", *reversed(KEYS)) if name in table.columns]
+        table = table.sort(names, nulls_last=True)
+        flags = {name: table[name].to_numpy() for name in words}
+        table = table.drop(words)
+        for number in range(rules):
+            hits = np.flatnonzero(flags[f"F{number // BITS}"] >> (number % BITS) & 1)[:most]
+            if len(hits):
+                found.setdefault(number, []).append(table[hits])
+    return {number: pl.concat(tables).sort(names, nulls_last=True).head(most) for number, tables in found.items()}
+
+
 def _told(rule: Rule, profile: Profile | None) -> dict[str, pl.Expr]:
     severity = profile.severity(rule) if profile else rule.severity
     return {name: pl.lit(value, dtype=pl.String) for name, value in
@@ -78,18 +98,23 @@ def findings(
     profile: Profile | None = None,     # for the severities; None: those of the rules
     lacks: pl.DataFrame | None = None,  # _header, keyword, type, verdict: which attributes a header lacks
     only: Collection[str] | None = None,  # ids of rules; None: all
+    most: int | None = None,            # entities of each rule, the first by name; None: all
 ) -> Iterator[pl.DataFrame]:            # columns FINDING, a table a rule, rules in order
     "One line an entity and rule, rule by rule; of missing attributes one line an attribute."
     masks = sorted(kept.glob("part-*.parquet")) if kept is not None else []
     rows = pl.scan_parquet(masks) if masks else None
     tables = {level: table.lazy() for level, table in answers.levels.items()}
     hashes = patient_hashes(answers.levels["patient"], secret).lazy()
+    first = _first_rows(kept, len(answers.row_rules), most) if kept is not None and most is not None else None
     jobs = [(rule, i, rows) for i, rule in enumerate(answers.row_rules)]
     jobs += [(rule, i, tables[level]) for level, rules in answers.level_rules.items() for i, rule in enumerate(rules)]
     for rule, i, table in jobs:
         if table is None or (only is not None and rule.id not in only):
             continue
-        hit = _failing(table, "F", i).join(hashes, on=KEYS[:2], how="left", nulls_equal=True)
+        hit = _failing(table, "F", i)
+        if most is not None:
+            hit = first[i].lazy() if table is rows and first is not None and i in first else hit.head(0 if table is rows else most)
+        hit = hit.join(hashes, on=KEYS[:2], how="left", nulls_equal=True)
         names = hit.collect_schema().names()
         shown = [c for c in _SHOWN["instance" if table is rows and answers.row_level == "instance" else rule.level] if c in names]
         told = _told(rule, profile)
