@@ -19,7 +19,10 @@ import typer
 from .catalog import Catalogue, Source, location, require
 from .catalog.source import FolderAcquisition, SyntheticAcquisition
 from .console import AsJson, CatalogFolder, Workers, Workspace, counted, end, made_up, open_lake, out, print_json, progress, say
+from .privacy.summary import keep_summary
 from .standard.errors import Refused, UsageError
+from .store import find_workspace
+from .store.workspace import is_workspace
 
 # %% ../nbs/91_cli_privacy.ipynb #92a0eca7
 commands = typer.Typer()
@@ -79,6 +82,30 @@ def _files_of(source: Source, catalogue: Catalogue, workspace: str | None) -> tu
     root = os.path.realpath(folder)
     return folder, frozenset(os.path.join(root, decode_path(path)) for path in table.get_column("path"))
 
+# %% ../nbs/91_cli_privacy.ipynb #213d4617
+def _table(inputs: list[str], output: Path, key: Path | None, profile: str, options: list[str], issuer: str, workspace: str | None, catalog: str | None, as_json: bool) -> None:
+    "De-identify a table. Raises Refused where the gate says no."
+    from dicom_workbench.privacy.keys import Key
+    from dicom_workbench.privacy.policy import load_policy
+    from dicom_workbench.privacy.tables import write_deidentified
+
+    source = _source_named(inputs, Catalogue.open(catalog))
+    if source is None and (len(inputs) != 1 or Path(inputs[0]).suffix != ".parquet" or not Path(inputs[0]).is_file()):
+        raise UsageError("A table is made of one source of the catalogue, or of one table of `extract` (.parquet).", "Name one, or an OUT that is a folder.")
+    if source is not None:
+        require(source, "release")
+        rows = open_lake(workspace, create=False).rows(source.id)
+    else:
+        rows = pl.scan_parquet(inputs[0])
+        say("A table that you name yourself is outside the catalogue's gate: you answer for the right to use it.")
+    policy = load_policy(profile, options)
+    written = write_deidentified(rows, output, policy, Key.load(key), issuer)
+    if as_json:
+        print_json({"table": str(output), "rows": written, "policy": policy.name, "options": sorted(policy.options), "digest": policy.digest})
+        return
+    say(f"{counted(written, 'row')} de-identified: profile {policy.name}{', ' if policy.options else ''}{', '.join(sorted(policy.options))}; readable by you only.")
+    out.print(str(output), markup=False)
+
 # %% ../nbs/91_cli_privacy.ipynb #b206c944
 @commands.command()
 def deidentify(
@@ -97,9 +124,12 @@ def deidentify(
     catalog: CatalogFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    "De-identified copies; each is verified by a second reader before it is delivered, and what does not pass stays back."
+    "De-identified copies; each is verified by a second reader before it is delivered, and what does not pass stays back. OUT.parquet: a table instead."
     from dicom_workbench.privacy.batch import deidentify as run
 
+    if output.suffix == ".parquet":
+        _table(inputs, output, key, profile, option or [], issuer, workspace, catalog, as_json)
+        return
     catalogue = Catalogue.open(catalog)
     source = _source_named(inputs, catalogue)
     places: list[Any] = list(inputs)
@@ -114,6 +144,8 @@ def deidentify(
                    recipient=recipient, mapping=mapping, dicomdir=dicomdir, show_paths=show_paths, only=only, progress=step)
     if source is None:
         say("Paths that you name yourself are outside the catalogue's gate: you answer for the right to use them.")
+    elif is_workspace(where := find_workspace(workspace)):
+        keep_summary(where, source.id, done.summary)
     if as_json:
         written = {"crosswalk": str(done.crosswalk) if done.crosswalk else None, "mapping": [str(path) for path in done.mapping]}
         print_json({"out": str(done.out), "worked_on": done.worked_on, **written, **done.summary})

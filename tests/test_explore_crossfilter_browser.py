@@ -127,7 +127,7 @@ def test_what_is_not_recorded_can_be_chosen(visit: Visit) -> None:
 
 def test_the_table_sorts_turns_pages_and_is_searched(visit: Visit) -> None:
     table = visit.page.locator(".dwx-wide table")
-    after(visit, visit.page.get_by_role("button", name="Sort by age_years").click)
+    after(visit, visit.page.get_by_role("button", name="Sort by Age").click)
     assert ask(visit, "explorer.state['table']['rows'][0][1]") == "0"
     after(visit, visit.page.get_by_role("button", name="Next page").click)
     assert visit.page.locator(".dwx-place").inner_text() == "13–24 of 3,000"

@@ -62,9 +62,20 @@ DOSE = {
     "number": pl.Int64,       # of the event, from 1; null for totals
     "event_uid": pl.String, "started": pl.String, "event_type": pl.String, "protocol": pl.String, "region": pl.String, "plane": pl.String, "laterality": pl.String,
     "quantity": pl.String, "value": pl.Float64, "unit": pl.String, "value_given": pl.Float64, "unit_given": pl.String,
+    "description": pl.String,   # of the study
+    "contrast": pl.String,      # with or without, where the object says so
+    "superseded": pl.Boolean,   # contained in something else that is here
 }
 _ACCUMULATED, _EVENTS = ("113811", "113702"), ("113819", "113706")
 _PLANE, _LATERALITY, _BREAST = "113764", ("G-C171", "272741003"), {"Left breast": "L", "Right breast": "R", "Left": "L", "Right": "R"}
+
+
+_CONTEXT = ("G-C32C", "408730004")  # Procedure Context; its values are CID 10014
+
+
+def _contrast(item: Item | None) -> str | None:
+    said = _said(item).lower()
+    return "without" if "without contrast" in said else "with" if "contrast" in said else None
 
 
 def _said(item: Item | None) -> str:
@@ -96,7 +107,7 @@ def _event(container: Item, number: int) -> dict[str, Any]:
     part = container.child("T-D0005", "91723000")
     return {"level": "event", "number": number, "event_uid": _said(container.child("113769")), "started": _said(container.child("111526")),
             "event_type": _said(container.child("113820", "113721")), "protocol": _said(container.child("125203")), "region": _said(container.child("123014")),
-            "plane": _said(container.child(_PLANE)), "laterality": _side(part) if part else ""}
+            "plane": _said(container.child(_PLANE)), "laterality": _side(part) if part else "", "contrast": _contrast(container.child(*_CONTEXT))}
 
 
 def report_rows(
@@ -112,7 +123,7 @@ def report_rows(
     written = (header.get("ContentDate") or header.get("StudyDate", "")) + (header.get("ContentTime") or "").split(".")[0]
     facts = {name: header.get(name, "") for name in ("SOPInstanceUID", "StudyInstanceUID", "IssuerOfPatientID", "PatientID", "StudyDate", "Manufacturer", "ManufacturerModelName",
                                                      "StationName", "InstitutionName")}
-    facts |= {"path": path, "device": device, "source": "rdsr", "scope": _said(root.child("113705")), "written": written,
+    facts |= {"description": header.get("StudyDescription", ""), "path": path, "device": device, "source": "rdsr", "scope": _said(root.child("113705")), "written": written,
               "procedure": "CT" if "omputed" in procedure else "mammography" if "ammo" in procedure else "projection"}
     rows: list[dict[str, Any]] = []
     for total in root.find(*_ACCUMULATED):
@@ -140,9 +151,10 @@ _TOTALS = ("DLP", "DAP", "dose_rp", "AGD")
 
 def mark_superseded(
     dose: pl.DataFrame,  # DOSE of all files
-) -> pl.DataFrame:       # and superseded: Boolean, repeated: Boolean (the same report sent again)
+) -> pl.DataFrame:       # superseded filled in; a report that was sent again counts once
     "Which reports are contained in a later one."
-    dose = dose.unique(maintain_order=True)
+    first = pl.col("path").eq_missing(pl.col("path").first().over("SOPInstanceUID"))
+    dose = dose.filter((pl.col("source") == "header") | (pl.col("SOPInstanceUID").fill_null("") == "") | first)
     reports: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for row in dose.filter(pl.col("source") == "rdsr").iter_rows(named=True):
         one = reports.setdefault((row["StudyInstanceUID"], row["device"]), {}).setdefault(
@@ -154,7 +166,7 @@ def mark_superseded(
             one["totals"][row["quantity"], row["plane"], row["laterality"]] = row["value"]
     gone = {uid for group in reports.values() for uid, one in group.items() for other, later in group.items() if other != uid and _within(one, later, uid, other)}
     marked = (pl.col("source") == "rdsr") & pl.when(pl.col("SOPInstanceUID") != "").then("SOPInstanceUID").otherwise("path").is_in(list(gone))
-    return dose.with_columns(superseded=marked)
+    return dose.with_columns(superseded=marked | pl.col("superseded").fill_null(False))
 
 
 def _within(one: dict[str, Any], later: dict[str, Any], uid: str, other: str) -> bool:

@@ -69,7 +69,7 @@ class Chart {
     this.clear.hidden = !s.filtered;
     this.node.classList.toggle("dwx-active", !!s.filtered);
     this.draw(s);
-    this.missing.show("not recorded", s.missing, s.all, s.all, s.missing_chosen, !!s.filtered, "", this.app.thing);
+    this.missing.show("not recorded", s.missing, s.bars ? this.most : s.all, s.all, s.missing_chosen, !!s.filtered, "", this.app.thing);
     say(this.missing.n, `${grouped(s.missing)} (${share(s.missing, s.all)})`);
   }
   draw() {}
@@ -90,7 +90,7 @@ class Bars extends Chart {
   ask() { this.app.send({ do: "find", column: this.column, text: this.find.value }, "find" + this.column); }
   draw(s) {
     const focused = [...this.rows].find(([, row]) => row.node === document.activeElement || row.node === this.app.root.getRootNode().activeElement);
-    const most = Math.max(1, ...s.bars.map(b => b[2]), s.missing);
+    const most = this.most = Math.max(1, ...s.bars.map(b => b[2]), s.missing);
     const seen = new Set();
     s.bars.forEach(([code, label, n, chosen, colour], i) => {
       seen.add(code);

@@ -22,14 +22,14 @@ import dicom_workbench
 from .charts import modality_colour, modality_label
 from .dimensions import Dimension, told
 from .filters import Containing, cut, plain
-from .masks import how_masked
+from .masks import how_masked, title_of
 from dicom_workbench.explore.selection import (
     Members, Selection, bars, code, counts, frame, page, save_cohort, save_csv, save_parquet, size,
 )
 from .tables import LEVELS, Table, open_table, table_of
 from ..quality import workspace_secret
 from ..standard.errors import UsageError, WorkbenchError
-from ..standard.words import PLURALS, counted, grouped, name_of, percent
+from ..standard.words import PLURALS, counted, grouped, percent
 from ..store import Lake
 
 # %% ../../nbs/explore/14_crossfilter.ipynb #8ffd09d7
@@ -206,8 +206,8 @@ class Crossfilter(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
         self.setup = {
             "title": self.title, "thing": _plural(self.thing), "height": self._height, "table": self.columns,
             "charts": [_facts(self.selection.dimension(c)) for c in self.charts],
-            "columns": [[c, name_of(c), bool(how_masked(c))] for c in table.names],
-            "texts": [[c, name_of(c)] for c in texts],
+            "columns": [[c, title_of(c), bool(how_masked(c))] for c in table.names],
+            "texts": [[c, title_of(c)] for c in texts],
         }
 
     def _show(self) -> None:
@@ -233,7 +233,7 @@ class Crossfilter(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
         chosen = self.selection
         rows = page(chosen, self.columns, self._start, self._rows, self._sort, self._descending)
         numbers = [chosen.table.schema[c].is_numeric() for c in self.columns]
-        heads = [[c, name_of(c), not (chosen.mask and how_masked(c)), k] for c, k in zip(self.columns, numbers, strict=True)]
+        heads = [[c, title_of(c), not (chosen.mask and how_masked(c)), k] for c, k in zip(self.columns, numbers, strict=True)]
         return {"columns": heads, "rows": [[_cell(v, width) for v in row] for row in rows], "start": self._start, "step": self._rows,
                 "sort": self._sort, "descending": self._descending}
 

@@ -15,8 +15,7 @@ import numpy as np
 import polars as pl
 
 from .filters import Between, Chosen, Filter, Value, range_words
-from .masks import how_masked, unit_of
-from ..standard.words import name_of
+from .masks import how_masked, title_of, unit_of
 
 # %% ../../nbs/explore/11_dimensions.ipynb #76b375bb
 _REPEATS = 0.6  # at most so many distinct values a row make an Enum worth its while
@@ -104,7 +103,7 @@ class Dimension:
 
     @property
     def title(self) -> str:
-        return name_of(self.column)
+        return title_of(self.column)
 
     @property
     def unit(self) -> str:

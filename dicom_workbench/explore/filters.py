@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from ..standard.words import name_of
+from .masks import title_of
 
 # %% ../../nbs/explore/10_filters.ipynb #670f0971
 Value = str | int | float | bool
@@ -46,7 +46,7 @@ class Chosen:
     def words(self) -> str:
         shown = [cut(str(v)) if v is not None else "not recorded" for v in self.values[:3]]
         more = f" or {len(self.values) - 3} more" if len(self.values) > 3 else ""
-        return f"{name_of(self.column)}: {' or '.join(shown)}{more}"
+        return f"{title_of(self.column)}: {' or '.join(shown)}{more}"
 
 
 def cut(text: str, width: int = 60) -> str:
@@ -86,7 +86,7 @@ class Between:
         return f"({value} >= {plain(self.lower)})" if self.lower is not None else f"({value} < {plain(self.upper)})"
 
     def words(self) -> str:
-        return f"{name_of(self.column)}: {range_words(self.lower, self.upper, self.part)}{' ' + self.unit if self.unit else ''}"
+        return f"{title_of(self.column)}: {range_words(self.lower, self.upper, self.part)}{' ' + self.unit if self.unit else ''}"
 
 
 def plain(number: float | None) -> str:
@@ -119,7 +119,7 @@ class Containing:
         return f"pl.col({self.column!r}).str.to_lowercase().str.contains({self.text.lower()!r}, literal=True)"
 
     def words(self) -> str:
-        return f"{name_of(self.column)} contains “{cut(self.text, 40)}”"
+        return f"{title_of(self.column)} contains “{cut(self.text, 40)}”"
 
 
 Filter = Chosen | Between | Containing

@@ -32,17 +32,16 @@ LARGE = 200_000  # rows of a source from which on its levels are gathered elsewh
 
 
 class Table:
-    "Columns in little memory, and the same rows as everybody else sees them."
+    "Rows with their own types, and single columns of them in little memory."
 
     def __init__(
         self,
-        columns: pl.LazyFrame,        # as compact gives them: a frame in memory, or a file
-        schema: Mapping[str, pl.DataType],  # the types as everybody else sees them
-        thing: str = "row",           # what one row is
+        rows: pl.LazyFrame,   # in the order in which they are shown: a frame in memory, or a file
+        thing: str = "row",   # what one row is
     ):
-        self._columns, self.thing = columns, thing
-        self.schema = dict(schema)
-        self.height = int(columns.select(pl.len()).collect().item())
+        self.frame, self.thing = rows, thing
+        self.schema = dict(rows.collect_schema())
+        self.height = int(rows.select(pl.len()).collect().item())
         self._loaded: dict[str, pl.Series] = {}
 
     @property
@@ -50,26 +49,12 @@ class Table:
         return list(self.schema)
 
     def column(self, name: str) -> pl.Series:
-        "One column in little memory. Raises UsageError for a name that is none."
+        "One column in little memory, kept. Raises UsageError for a name that is none."
         if name not in self.schema:
             raise UsageError(f"There is no column '{name}'.", f"The columns are {', '.join(self.names[:12])} ...")
         if name not in self._loaded:
-            self._loaded[name] = self._columns.select(name).collect().to_series()
+            self._loaded[name] = compact(self.frame.select(name).collect().to_series())
         return self._loaded[name]
-
-    def forget(self, name: str) -> None:
-        "Give a column's memory back."
-        self._loaded.pop(name, None)
-
-    @property
-    def frame(self) -> pl.LazyFrame:
-        "All rows with their own types."
-        now = self._columns.collect_schema()
-        return self._columns.with_columns([pl.col(n).cast(t) for n, t in self.schema.items() if now[n] != t and _castable(now[n], t)])
-
-
-def _castable(now: pl.DataType, then: pl.DataType) -> bool:
-    return isinstance(now, pl.Enum) or (now.is_integer() and then.is_integer())
 
 # %% ../../nbs/explore/12_tables.ipynb #05a2cc0d
 def table_of(
@@ -78,14 +63,14 @@ def table_of(
     key: tuple[str, ...] = (),  # columns to sort by
 ) -> Table:
     "The table of a frame."
-    rows = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
-    return Table(_compacted(rows, key).lazy(), rows.schema, thing)
+    rows = frame.lazy().collect()
+    return Table((_sorted(rows, key) if key else rows).lazy(), thing)
 
 
-def _compacted(rows: pl.DataFrame, key: tuple[str, ...] = ()) -> pl.DataFrame:
-    "Column by column, so that never more than one is there twice."
-    order = rows.select(pl.arg_sort_by(list(key))).to_series() if key else None
-    return pl.DataFrame([compact(s if order is None else s.gather(order)) for s in rows.iter_columns()])
+def _sorted(rows: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
+    "Column by column, so that never more than one is there twice; `rows` are used up."
+    order = rows.select(pl.arg_sort_by(list(key))).to_series()
+    return pl.DataFrame([rows.drop_in_place(name).gather(order) for name in rows.columns])
 
 # %% ../../nbs/explore/12_tables.ipynb #99c19441
 def open_table(
@@ -102,14 +87,15 @@ def open_table(
     if lake.rows(source_id, version).select(pl.len()).collect().item() < LARGE:
         return table_of(whole, thing, key)
     pin = lake.source_version(source_id, version)
-    kept = lake.cache / "explore" / f"{source_id}-{level}-{pin[:16]}-{__version__}.arrow"
+    kept = lake.cache / "explore" / f"{source_id}-{level}-{pin[:16]}-{__version__}.parquet"
     if not kept.exists():
         _gather_elsewhere(lake, source_id, level, pin, kept)
-    return Table(pl.scan_ipc(kept), whole.collect_schema(), thing)
+    return Table(pl.scan_parquet(kept), thing)
 
 
 def _gather_elsewhere(lake: Lake, source_id: str, level: str, pin: str, kept: Path) -> None:
-    "In a process of its own."
+    "In a process of its own; a line says why it takes a while."
+    print(f"Gathering the {level} of {source_id}, once; the next time they open at once.", file=sys.stderr, flush=True)
     code = "import sys; from dicom_workbench.explore.tables import keep_level; keep_level(*sys.argv[1:])"
     package = str(Path(dicom_workbench.__file__).resolve().parents[1])
     paths = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -128,7 +114,7 @@ def keep_level(workspace: str, source_id: str, level: str, pin: str, kept: str) 
     rows = view(Lake.open(workspace, create=False), source_id, pin).collect()
     part = target.with_name(f".{target.name}.{os.getpid()}")
     part.touch(mode=0o600)
-    _compacted(rows, key).write_ipc(part, compression="uncompressed")
-    for old in target.parent.glob(f"{source_id}-{level}-*.arrow"):
+    _sorted(rows, key).write_parquet(part, compression="lz4", row_group_size=262_144)
+    for old in target.parent.glob(f"{source_id}-{level}-*.parquet"):
         old.unlink(missing_ok=True)
     os.replace(part, target)

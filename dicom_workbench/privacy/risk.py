@@ -50,33 +50,34 @@ def classes(
     subject: Sequence[str] = (),    # columns that name a patient; none: each row is a patient
 ) -> pl.LazyFrame:                  # _class: UInt64, n: patients
     "The number of patients in each class. Raises UsageError where a column is missing."
+    return _keyed(rows, quasi, subject).group_by("_class").agg(n=pl.len().cast(pl.Int64))
+
+
+def _keyed(rows: pl.LazyFrame, quasi: Sequence[str], subject: Sequence[str]) -> pl.LazyFrame:
+    "_class and _who, each pair once."
     names = rows.collect_schema().names()
     known = pl.struct(_known(quasi, names)).hash() if len(quasi) > 1 else _known(quasi, names)[0].hash()
     who = [pl.col(c).fill_null("") for c in subject if c in names]
-    keyed = rows.select(_class=known, **({"_who": pl.concat_str(who, separator="\x1f").hash()} if who else {}))
-    return (keyed.unique() if who else keyed).group_by("_class").agg(n=pl.len().cast(pl.Int64))
+    if not who:
+        return rows.select(_class=known).with_row_index("_who")
+    return rows.select(_class=known, _who=pl.concat_str(who, separator="\x1f").hash()).unique()
 
 # %% ../../nbs/privacy/51_risk.ipynb #8884b9cb
 @dataclass(frozen=True)
 class Risk:
     "How well the patients of a table are hidden among each other."
 
-    patients: int           # in classes: who is in two classes is counted in both
+    patients: int
     classes: int
-    k: int                  # patients in the smallest class; 0 of an empty table
-    unique: int             # patients alone in their class
-    few: int                # patients in classes of fewer than `threshold`
+    k: int          # patients in the smallest class; 0 of an empty table
+    unique: int     # patients who are alone in a class at least once
+    few: int        # patients who are in a class of fewer than `threshold` at least once
     threshold: int
 
     @property
     def highest(self) -> float:
         "Chance to find the least hidden one, for somebody who looks for him (prosecutor)."
         return 1 / self.k if self.k else 0.0
-
-    @property
-    def average(self) -> float:
-        "Share of all that somebody finds who looks for everybody (marketer)."
-        return self.classes / self.patients if self.patients else 0.0
 
 
 def assess_risk(
@@ -86,11 +87,13 @@ def assess_risk(
     threshold: int = THRESHOLD,
 ) -> Risk:
     "k-anonymity and the numbers around it. Raises UsageError where a column is missing."
+    keyed = _keyed(rows, quasi, subject).collect(engine="streaming")
     n = pl.col("n")
-    asked = classes(rows, quasi, subject).select(
-        patients=n.sum(), classes=pl.len(), k=n.min().fill_null(0), unique=(n == 1).sum(), few=n.filter(n < threshold).sum())
-    found = {name: int(value or 0) for name, value in asked.collect(engine="streaming").row(0, named=True).items()}
-    return Risk(**found, threshold=threshold)
+    sizes = keyed.group_by("_class").agg(n=pl.len().cast(pl.Int64))
+    of_class = sizes.select(classes=pl.len(), k=n.min().fill_null(0)).row(0)
+    least = keyed.join(sizes.filter(n < threshold), on="_class").group_by("_who").agg(n.min())
+    of_patient = least.select(unique=(n == 1).sum(), few=pl.len()).row(0)
+    return Risk(keyed["_who"].n_unique(), *of_class, *of_patient, threshold)
 
 
 def k_anonymity(
