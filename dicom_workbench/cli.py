@@ -34,6 +34,7 @@ from .acquire.scan import scan, write_parquet
 from .acquire.verify import share_of
 from .acquire.verify import verify as verify_table
 from .catalog import Catalogue, Deny, Source, gate, require
+from .cli_analysis import commands as analysis_commands
 from .cli_privacy import commands as privacy_commands
 from dicom_workbench.console import (
     Address, AsJson, CatalogFolder, Engine, EverySource, SourceNames, Workers, Workspace, app, chosen, counted, end, made_up, one_of_many,
@@ -334,6 +335,7 @@ def write_private(frame: pl.DataFrame, target: Path) -> None:
 
 # %% ../nbs/90_cli.ipynb #8b770ad7
 app.add_typer(privacy_commands)
+app.add_typer(analysis_commands)
 
 # %% ../nbs/90_cli.ipynb #53795d39
 @app.command("synth")

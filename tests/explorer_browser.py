@@ -59,10 +59,10 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def write_notebook(path: Path, cells: Sequence[str]) -> Path:
+def write_notebook(path: Path, cells: Sequence[str], kernel: str = "python3") -> Path:
     "A notebook of these code cells."
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c, id=f"c{i}") for i, c in enumerate(cells)])
-    nb.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    nb.metadata["kernelspec"] = {"display_name": kernel, "language": "python", "name": kernel}
     nbformat.write(nb, path)
     return path
 
@@ -84,7 +84,7 @@ class Visit:
                 self.outside.append(r.url)
 
         self.page.on("request", request)
-        self.page.on("websocket", lambda ws: ws.on("framereceived", lambda data: self.received.append(len(data))))
+        self.page.on("websocket", lambda ws: ws.on("framereceived", lambda data: self.received.append(len(data if isinstance(data, bytes) else data.encode()))))
         self.page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" and not NOISE.search(m.text + str(m.location)) else None)
         self.page.on("pageerror", lambda e: self.complaints.append(str(e)))
         self.page.on("dialog", lambda d: (self.dialogs.append(d.message), d.dismiss()))
@@ -174,7 +174,7 @@ class Jupyter:
         return visit
 
     @contextmanager
-    def lab(self, cells: Sequence[str], width: int = 1280, height: int = 900, run: bool = True) -> Iterator[Visit]:
+    def lab(self, cells: Sequence[str], width: int = 1280, height: int = 900, run: bool = True, kernel: str = "python3") -> Iterator[Visit]:
         "A notebook of these cells, open in JupyterLab with a live kernel, and run. The kernel is shut down at the end."
         if self._lab is None:
             self._lab = free_port()
@@ -187,7 +187,7 @@ class Jupyter:
                         "--LabApp.extension_manager=readonly"], self._lab, f"/api/status?token={TOKEN}")
         self._count += 1
         name = f"explorer_{self._count}.ipynb"
-        write_notebook(self.root / name, cells)
+        write_notebook(self.root / name, cells, kernel)
         visit = self.visit(f"http://127.0.0.1:{self._lab}/lab/workspaces/w{self._count}/tree/{name}?token={TOKEN}&reset", width, height)
         try:
             visit.until("() => window.jupyterapp && window.jupyterapp.started")

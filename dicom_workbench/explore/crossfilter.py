@@ -277,6 +277,7 @@ def _turn(explorer: Crossfilter, start: int) -> None:
 
 def _sort_by(explorer: Crossfilter, column: str) -> None:
     "Ascending, descending, and back to the table's own order."
+    explorer.selection.may_be_read(column)
     again = explorer._sort == column
     explorer._sort, explorer._descending, explorer._start = ("", False, 0) if again and explorer._descending else (column, again, 0)
 

@@ -92,7 +92,7 @@ class Selection:
         others = [f for f in self.filters if _slot(f) != _slot(filter)]
         nothing = (isinstance(filter, Chosen) and not filter.values) or (isinstance(filter, Containing) and not filter.text)
         if not isinstance(filter, Chosen) or filter.given:
-            self._may_be_read(filter.column)
+            self.may_be_read(filter.column)
         self._become((*others, *(() if nothing else (filter,))))
 
     def take_away(self, filter: Filter) -> None:
@@ -113,8 +113,8 @@ class Selection:
             self._past = [*self._past[-99:], self.filters]
             self.filters = filters
 
-    def _may_be_read(self, column: str) -> None:
-        "A masked column may not be searched or sorted: the answers would tell what it hides."
+    def may_be_read(self, column: str) -> None:
+        "Raises UsageError for a masked column: searched or sorted, its answers would tell what it hides."
         self.table.column(column)
         if self.mask and how_masked(column):
             raise UsageError(f"{column} holds identifiers, which are hidden.", "Show identifiers first (mask=False).")
@@ -264,7 +264,7 @@ def page(
     "Some of the selected rows."
     where = selected(selection)
     if sort:
-        selection._may_be_read(sort)
+        selection.may_be_read(sort)
         order = selection._orders.ask((sort, descending), lambda: _order(selection.table.column(sort), descending))
         found = _slice_of(order, where, selection.table.height, start, rows)
     else:

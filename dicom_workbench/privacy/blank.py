@@ -123,9 +123,9 @@ class _Search:
 
     def find(self, picture: npt.NDArray[Any], thorough: bool) -> list[Box]:
         "Rectangles to be painted; none where no view shows text."
-        for view in views(picture)[: 2 if thorough else 1]:
+        for view, longest in views(picture)[: 2 if thorough else 1]:
             self.readings += 1
-            seen = words(view)
+            seen = words(view, longest)
             gone = [word for word in seen if not _is_marker(word, seen, self.identifiers)]
             self.markers = max(self.markers, len(seen) - len(gone))
             if gone:

@@ -8,27 +8,23 @@ __all__ = ['IMPLEMENTATION', 'Outcome', 'deidentify_object']
 # %% ../../nbs/privacy/12_object.ipynb #9c4b4a92
 import gc
 import hashlib
-import struct
 import zlib
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
-
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
 
 from .. import __version__
+from .actions import CHARACTER_SET, HANDLERS, PATIENT_ID, SOP_CLASS, STUDY, Case, Place, bare, case_of
+from .elements import BIG, EXPLICIT, IMPLICIT, Broken, DataSet, Element, new, vr_of
 from .keys import Key
 from .leftovers import Identities, identities, suspects, take_out
 from .markings import markings, put_all
-from .policy import Item, Policy, dummy_item
+from .policy import Policy
 from .risk_of_pixels import risk_of
 from .structured import prune, special
 from .text import Cleaner
-from .tree import BIG, EXPLICIT, IMPLICIT, Broken, DataSet, Element, Encoding, Object, chunks, make_explicit, new, open_up, read, vr_of, write
-from .values import capped_age, decoded, dummy, encoded, is_over_89, shifted
+from .tree import DEFLATED, Object, read
 from .whole import fault_of
-from ..standard.confidentiality import safe_private
+from .writer import chunks, make_explicit, write
 
 # %% ../../nbs/privacy/12_object.ipynb #2743311b
 @dataclass(frozen=True)
@@ -47,49 +43,6 @@ class Outcome:
     study: str = ""                      # Study Instance UID, as in the data
     series: str = ""                     # Series Instance UID, as in the data
     burned_in: str = ""                  # Burned In Annotation, as it came
-
-# %% ../../nbs/privacy/12_object.ipynb #b967f352
-_CHARACTER_SET, _SOP_CLASS, _SOP_INSTANCE = 0x00080005, 0x00080016, 0x00080018
-_NAME, _ID, _ISSUER, _BIRTH = 0x00100010, 0x00100020, 0x00100021, 0x00100030
-_STUDY, _SERIES, _TEMPORAL, _BURNED_IN = 0x0020000D, 0x0020000E, 0x00280303, 0x00280301
-_DAYS = 0x00080020, 0x00080021, 0x00080022, 0x00080023
-
-
-def _bare(top: Mapping[int, Element], tag: int) -> bytes:
-    "A value without its padding; b'' where there is none."
-    found = top.get(tag)
-    return found.value.strip(b"\0 ") if found and found.items is None else b""
-
-
-@dataclass
-class _Case:
-    "One object on its way."
-
-    policy: Policy
-    key: Key
-    cleaner: Cleaner
-    sop_class: str
-    issuer: str
-    patient_id: str
-    study: str
-    over_89: bool
-    uids: dict[str, str] = field(default_factory=dict)
-    actions: Counter[str] = field(default_factory=Counter)
-    touched: set[int] = field(default_factory=set)  # ids of sequences in which something changed
-    pruned: bool = False                            # has structured content lost items?
-
-    def __post_init__(self) -> None:
-        whose = self.issuer, self.patient_id, self.study
-        self.known = bool(self.patient_id or self.study)
-        self.pseudonym = self.key.pseudonym(*whose) if self.known else ""
-        self.days = self.key.offset_days(*whose)
-
-
-def _case(top: Mapping[int, Element], policy: Policy, key: Key, issuer: str, cleaner: Cleaner) -> _Case:
-    declared, birth = _bare(top, _CHARACTER_SET), _bare(top, _BIRTH)
-    return _Case(policy, key, cleaner, _bare(top, _SOP_CLASS).decode("latin-1"), decoded(_bare(top, _ISSUER), declared) or issuer,
-                 decoded(_bare(top, _ID), declared), _bare(top, _STUDY).decode("latin-1"),
-                 bool(birth) and any(is_over_89(birth, _bare(top, day)) for day in _DAYS))
 
 # %% ../../nbs/privacy/12_object.ipynb #4347120a
 _Within = tuple[int, ...]
@@ -116,29 +69,30 @@ def _answer(policy: Policy, sop_class: str, within: _Within, tag: int) -> str:
     if tag & 0x10000:
         return "private" if "retain-safe-private" in policy.options else "remove"
     word = policy.action(tag, sop_class, within)
-    if tag == _CHARACTER_SET:
+    if tag == CHARACTER_SET:
         return "charset"
     if vr_of(tag) == "SQ":
         return "inside" if word in ("keep", "clean") or (word == "dummy" and tag in _CONTENT) else word
     return "age" if word == "keep" and vr_of(tag) == "AS" else word
 
 # %% ../../nbs/privacy/12_object.ipynb #f06af6f9
-@dataclass(slots=True)
-class _Place:
-    "A data set that is still to be treated."
+@dataclass
+class _Change:
+    "What was changed in an object."
 
-    data: DataSet
-    within: _Within        # the sequences around it
-    declared: bytes        # its character set
-    outer: "_Place | None" = None   # the one that it is in
-    around: Element | None = None   # the sequence that it is an item of
-    special: Mapping[int, str] = field(default_factory=dict)  # tag -> action, where this item has its own
-    creators: dict[int, Element] | None = None                # of private blocks
+    pruned: bool                                         # has structured content lost items?
+    touched: set[int] = field(default_factory=set)       # ids of the sequences in which something changed
+
+    def touch(self, place: Place | None) -> None:
+        "Remember that something changed in all sequences around a place."
+        while place is not None and place.around is not None and id(place.around) not in self.touched:
+            self.touched.add(id(place.around))
+            place = place.outer
 
 
-def _treat(case: _Case, root: DataSet) -> None:
+def _treat(case: Case, root: DataSet, change: _Change) -> None:
     "Go through all data sets of the object, whatever their depth, and change their elements."
-    waiting = [_Place(root, (), b"")]
+    waiting = [Place(root, (), b"")]
     seen = 0
     while waiting:
         place = waiting.pop()
@@ -160,30 +114,23 @@ def _treat(case: _Case, root: DataSet) -> None:
                 case.actions["remove"] += 1
                 same = False
             else:
-                changed = _HANDLERS[word](case, element, place)
+                changed = HANDLERS[word](case, element, place)
                 if changed is not None:
                     kept.append(changed)
                 if changed is not element:
                     same = False
                 elif element.items:
-                    waiting.extend(_inside(case, element, place))
+                    waiting.extend(_inside(case, element, place, change))
         if not same:
             place.data.elements = _without_orphans(case, place.data.elements, kept)
-            _touch(case, place)
+            change.touch(place)
     case.actions["keep"] = seen - sum(case.actions.values())
-
-# %% ../../nbs/privacy/12_object.ipynb #28eeaed0
-def _touch(case: _Case, place: _Place | None) -> None:
-    "Remember that something changed in all sequences around a place."
-    while place is not None and place.around is not None and id(place.around) not in case.touched:
-        case.touched.add(id(place.around))
-        place = place.outer
 
 # %% ../../nbs/privacy/12_object.ipynb #6b52a87d
 _ONLY_WITH = {0x00102298: 0x00102297}  # Responsible Person Role: Responsible Person
 
 
-def _without_orphans(case: _Case, before: list[Element], kept: list[Element]) -> list[Element]:
+def _without_orphans(case: Case, before: list[Element], kept: list[Element]) -> list[Element]:
     orphans = [e for e in kept if e.tag in _ONLY_WITH]
     if not orphans:
         return kept
@@ -198,204 +145,19 @@ _TEXT_VALUE = 0x0040A160
 _NO_TEXT: Mapping[int, str] = {_TEXT_VALUE: "dummy"}  # of an item that does not say what it is
 
 
-def _inside(case: _Case, element: Element, place: _Place) -> list[_Place]:
+def _inside(case: Case, element: Element, place: Place, change: _Change) -> list[Place]:
     "The items of a sequence, to be treated."
     within, items = place.within, element.items or []
     if not within or within[-1] != element.tag:
         within = (*within, element.tag)[-_DEEPEST:]
-    if element.tag in _CONTENT and case.pruned:
-        _touch(case, _Place(DataSet([], place.data.encoding), (), b"", place, element))
+    if element.tag in _CONTENT and change.pruned:
+        change.touch(Place(place.data, (), b"", place, element))
     if element.tag not in _CONTENT:
-        return [_Place(item, within, place.declared, place, element) for item in items]
-    return [_Place(item, within, place.declared, place, element, special(item, case.policy) or _NO_TEXT) for item in items]
-
-# %% ../../nbs/privacy/12_object.ipynb #5d889e9b
-@cache
-def _vr(tag: int, written: str) -> str:
-    "The VR of a new value: as it was written where the dictionary allows that, else the dictionary's."
-    if not dictionary_has_tag(tag):
-        return written
-    allowed = str(dictionary_VR(tag)).split(" or ")
-    return written if written in allowed else vr_of(tag)
-
-
-def _replaced(case: _Case, element: Element, word: str, value: bytes = b"") -> Element:
-    case.actions[word] += 1
-    return new(element.tag, _vr(element.tag, element.vr), value)
-
-
-def _stay(case: _Case, element: Element, place: _Place) -> Element:
-    return element
-
-
-def _go_inside(case: _Case, element: Element, place: _Place) -> Element | None:
-    "A sequence stays, and is looked into; what should be one and cannot be read goes."
-    if element.items is not None or element.at == element.end:
-        return element
-    case.actions["remove"] += 1
-    return None
-
-
-def _character_set(case: _Case, element: Element, place: _Place) -> Element:
-    place.declared = element.value.strip(b"\0 ")
-    return element
-
-
-def _cap_age(case: _Case, element: Element, place: _Place) -> Element | None:
-    bare = element.value.strip(b"\0 ")
-    age = capped_age(bare)
-    if age == bare or not bare:
-        return element
-    return _replaced(case, element, "clean", age) if age else _otherwise(case, element, place)
-
-
-def _otherwise(case: _Case, element: Element, place: _Place) -> Element | None:
-    "What the Basic Profile does, where cleaning or shifting is impossible."
-    word = case.policy.otherwise(element.tag, case.sop_class, place.within)
-    if word == "keep":  # by its table, but nobody knows what stands there
-        word = "empty"
-    if word == "remove":
-        case.actions["remove"] += 1
-        return None
-    return _HANDLERS[word](case, element, place)
-
-# %% ../../nbs/privacy/12_object.ipynb #97a87b6f
-def _empty(case: _Case, element: Element, place: _Place) -> Element | None:
-    if element.tag in (_NAME, _ID) and (pseudonym := _pseudonym(case, element, place)):
-        return _replaced(case, element, "dummy", pseudonym.encode())
-    return element if element.at == element.end else _replaced(case, element, "empty")
-
-
-def _dummy(case: _Case, element: Element, place: _Place) -> Element | None:
-    tag, vr = element.tag, _vr(element.tag, element.vr)
-    if tag in (_NAME, _ID) and (pseudonym := _pseudonym(case, element, place)):
-        return _replaced(case, element, "dummy", pseudonym.encode())
-    if element.at == element.end:
-        return element
-    if vr == "UI":
-        return _uid(case, element, place)
-    if vr != "SQ":
-        return _replaced(case, element, "dummy", dummy(vr, tag))
-    case.actions["dummy"] += 1
-    item = dummy_item(tag, place.within)
-    return new(tag, vr, items=[_item(item, place.data.encoding)] if item else [])
-
-
-def _pseudonym(case: _Case, element: Element, place: _Place) -> str:
-    "What stands for a patient's name or ID. Some sequences name another patient, or the same one again."
-    if not place.within:
-        return case.pseudonym
-    patient_id = decoded(element.value.strip(b"\0 "), place.declared)
-    if element.tag == _NAME or not patient_id:
-        return ""
-    return case.key.pseudonym(case.issuer, patient_id, case.study)
-
-
-def _item(item: Item, encoding: Encoding) -> DataSet:
-    "A policy's dummy item as a data set."
-    elements = []
-    for keyword, value in item.items():
-        tag = int(tag_for_keyword(keyword) or 0)
-        vr = vr_of(tag)
-        if isinstance(value, tuple):
-            elements.append(new(tag, "SQ", items=[_item(inner, encoding) for inner in value]))
-        else:
-            elements.append(new(tag, vr, _binary(vr, value, encoding) if value is not None else dummy(vr, tag)))
-    return DataSet(sorted(elements, key=lambda e: e.tag), encoding)
-
-
-def _binary(vr: str, text: str, encoding: Encoding) -> bytes:
-    order = "<" if encoding.little else ">"
-    form = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}.get(vr)
-    parts = [part for part in text.split("\\") if part]
-    return text.encode() if not form else b"".join(struct.pack(order + form, float(p) if form in "fd" else int(p)) for p in parts)
-
-# %% ../../nbs/privacy/12_object.ipynb #b30e02d9
-def _uid(case: _Case, element: Element, place: _Place) -> Element:
-    parts = element.value.decode("latin-1").split("\\")
-    mapped = [_new_uid(case, part.strip("\0 ")) for part in parts]
-    if mapped == [part.strip("\0 ") for part in parts]:
-        return element
-    return _replaced(case, element, "uid", "\\".join(mapped).encode("latin-1"))
-
-
-def _new_uid(case: _Case, uid: str) -> str:
-    found = case.uids.get(uid)
-    if found is None:
-        found = case.key.uid(uid)
-        if found != uid:
-            case.uids[uid] = found
-    return found
-
-
-def _shift(case: _Case, element: Element, place: _Place) -> Element | None:
-    if element.at == element.end:
-        return element
-    moved = shifted(_vr(element.tag, element.vr), element.value, case.days)
-    if moved is None or (element.tag == _BIRTH and case.over_89):
-        return _otherwise(case, element, place)
-    return element if moved == element.value.strip(b"\0 ") else _replaced(case, element, "shift", moved)
-
-
-def _clean(case: _Case, element: Element, place: _Place) -> Element | None:
-    if element.at == element.end:
-        return element
-    if element.items is not None:
-        return _otherwise(case, element, place)
-    text, keyword = decoded(element.value, place.declared), str(keyword_for_tag(element.tag))
-    several = text.split("\\") if element.vr not in ("LT", "ST", "UT") else [text]
-    cleaned = "\\".join(case.cleaner.clean(part, keyword).strip() for part in several)
-    if not cleaned.strip("\\ "):
-        return _otherwise(case, element, place)
-    return element if cleaned == text else _replaced(case, element, "clean", encoded(cleaned, place.declared))
-
-# %% ../../nbs/privacy/12_object.ipynb #9cd4c837
-def _private(case: _Case, element: Element, place: _Place) -> Element | None:
-    tag = element.tag
-    group, number = tag >> 16, tag & 0xFFFF
-    if place.creators is None:
-        place.creators = {e.tag: e for e in reversed(place.data.elements) if e.tag & 0x10000 and 0x10 <= e.tag & 0xFFFF <= 0xFF}
-    if 0x10 <= number <= 0xFF:  # the owner of a block stays where anything in it does
-        wanted = any(e.tag >> 8 == group << 8 | number and _is_safe(case, e, place) for e in place.data.elements)
-        return element if wanted and element.items is None else _removed(case)
-    if not _is_safe(case, element, place):
-        return _removed(case)
-    owner = _owner(element, place)
-    vr = safe_private(owner, group, number & 0xFF) or element.vr
-    if element.vr == "UN":
-        element.vr = vr
-    if vr == "SQ":
-        return element if element.items is not None or open_up(element) else _removed(case)
-    if vr == "UI":
-        return _uid(case, element, place)
-    if vr in ("DA", "DT", "TM") and "retain-full-dates" not in case.policy.options:
-        moved = shifted(vr, element.value, case.days) if "retain-modified-dates" in case.policy.options else None
-        return _replaced(case, element, "shift", moved) if moved is not None else _removed(case)
-    return _cap_age(case, element, place) if vr == "AS" else element if vr != "PN" else _removed(case)
-
-
-def _owner(element: Element, place: _Place) -> str:
-    creator = (place.creators or {}).get((element.tag & 0xFFFF0000) | (element.tag >> 8 & 0xFF))
-    return creator.value.strip(b"\0 ").decode("latin-1") if creator else ""
-
-
-def _is_safe(case: _Case, element: Element, place: _Place) -> bool:
-    owner = _owner(element, place)
-    return bool(owner) and case.policy.private(owner, element.tag >> 16, element.tag & 0xFF) == "keep"
-
-
-def _removed(case: _Case) -> Element | None:
-    case.actions["remove"] += 1
-    return None
-
-
-_Handler = Callable[[_Case, Element, _Place], Element | None]
-_HANDLERS: Mapping[str, _Handler] = {
-    "keep": _stay, "inside": _go_inside, "charset": _character_set, "age": _cap_age, "empty": _empty, "dummy": _dummy,
-    "uid": _uid, "shift": _shift, "clean": _clean, "private": _private,
-}
+        return [Place(item, within, place.declared, place, element) for item in items]
+    return [Place(item, within, place.declared, place, element, special(item, case.policy) or _NO_TEXT) for item in items]
 
 # %% ../../nbs/privacy/12_object.ipynb #c1da3e89
+_SOP_INSTANCE, _SERIES, _TEMPORAL, _BURNED_IN = 0x00080018, 0x0020000E, 0x00280303, 0x00280301
 IMPLEMENTATION = "2.25.158313842092467424187411853207421498253"  # Implementation Class UID of this software
 _BY_ENCODING = {IMPLICIT: "1.2.840.10008.1.2", EXPLICIT: "1.2.840.10008.1.2.1", BIG: "1.2.840.10008.1.2.2"}
 
@@ -414,9 +176,9 @@ def _transfer_syntax(content: Object) -> str:
     return said if said and (meant is found or not known) else _BY_ENCODING[found]
 
 
-def _file(written: list[bytes | memoryview], deflated: bool, media_class: str, instance: str, transfer_syntax: str) -> bytes:
+def _file(written: list[bytes | memoryview], media_class: str, instance: str, transfer_syntax: str) -> bytes:
     "The whole file."
-    if deflated:
+    if transfer_syntax in DEFLATED:
         packer = zlib.compressobj(6, zlib.DEFLATED, -15)
         packed = packer.compress(b"".join(written)) + packer.flush()
         written = [packed, b"\0" * (len(packed) % 2)]
@@ -469,27 +231,27 @@ def _unpacked(data: bytes) -> bytes:
 def _deidentified(content: Object, data: bytes, policy: Policy, key: Key, issuer: str, cleaner: Cleaner | None, pixels_cleaned: bool) -> Outcome:
     root = content.data
     top = {e.tag: e for e in reversed(root.elements)}
-    own = _bare(top, _SOP_CLASS).decode("latin-1")
+    own = bare(top, SOP_CLASS).decode("latin-1")
     known = identities(content, policy, own)
-    case = _case(top, policy, key, issuer, cleaner or known.cleaner())
+    case = case_of(top, policy, key, issuer, cleaner or known.cleaner())
     media_class = own or content.meta.value(0x00020002).decode("latin-1")
     fault = fault_of(root, top, media_class)
     if fault:
         return Outcome("quarantined", fault, sop_class=media_class)
-    transfer_syntax, temporal, burned_in = _transfer_syntax(content), _bare(top, _TEMPORAL), _bare(top, _BURNED_IN)
+    transfer_syntax, temporal, burned_in = _transfer_syntax(content), bare(top, _TEMPORAL), bare(top, _BURNED_IN)
     risk = risk_of(root).level
-    case.pruned = prune(root, policy) > 0
-    _treat(case, root)
+    change = _Change(prune(root, policy) > 0)
+    _treat(case, root, change)
     instance = _mark(case, content, data, markings(policy, root.encoding, pixels_cleaned, temporal))
-    written = _written(case, root, known)
-    return Outcome("delivered", "", _file(written, content.deflated, media_class, instance, transfer_syntax), media_class, case.uids,
+    written = _written(case, root, change, known)
+    return Outcome("delivered", "", _file(written, media_class, instance, transfer_syntax), media_class, case.uids,
                    (case.patient_id, case.pseudonym), dict(case.actions), risk, (case.cleaner.kept, case.cleaner.seen),
-                   root.value(_STUDY).decode("latin-1"), root.value(_SERIES).decode("latin-1"), burned_in.decode("latin-1"))
+                   root.value(STUDY).decode("latin-1"), root.value(_SERIES).decode("latin-1"), burned_in.decode("latin-1"))
 
 
-def _written(case: _Case, root: DataSet, known: Identities) -> list[bytes | memoryview]:
+def _written(case: Case, root: DataSet, change: _Change, known: Identities) -> list[bytes | memoryview]:
     "The bytes of the data set, after a last look for identifiers in what was kept."
-    pieces = chunks(root, case.touched)
+    pieces = chunks(root, change.touched)
     found = suspects(b"".join(piece for piece in pieces if isinstance(piece, bytes)), known.tokens)
     changed = take_out(root, found, known.tokens) if found else 0
     case.actions["clean"] += changed
@@ -497,11 +259,11 @@ def _written(case: _Case, root: DataSet, known: Identities) -> list[bytes | memo
     return chunks(root) if changed else pieces
 
 
-def _mark(case: _Case, content: Object, data: bytes, marks: list[Element]) -> str:
+def _mark(case: Case, content: Object, data: bytes, marks: list[Element]) -> str:
     "Write the markings, and the identity of the object and of its patient where it lacks one; -> SOP Instance UID"
     root = content.data
-    if case.known and root.get(_ID) is None and case.policy.action(_ID, case.sop_class) != "keep":
-        marks.insert(0, new(_ID, "LO", case.pseudonym.encode()))
+    if case.known and root.get(PATIENT_ID) is None and case.policy.action(PATIENT_ID, case.sop_class) != "keep":
+        marks.insert(0, new(PATIENT_ID, "LO", case.pseudonym.encode()))
     instance = root.value(_SOP_INSTANCE).decode("latin-1")
     if not instance:
         instance = _instance(case, content, data)
@@ -511,7 +273,7 @@ def _mark(case: _Case, content: Object, data: bytes, marks: list[Element]) -> st
     return instance
 
 
-def _instance(case: _Case, content: Object, data: bytes) -> str:
+def _instance(case: Case, content: Object, data: bytes) -> str:
     "A SOP Instance UID for an object without one: that of the file meta information, or one made of its bytes."
     said = content.meta.value(0x00020003).decode("latin-1")
-    return _new_uid(case, said) if said else case.key.uid(hashlib.sha256(data).hexdigest())
+    return case.uid(said) if said else case.key.uid(hashlib.sha256(data).hexdigest())

@@ -8,6 +8,7 @@ __all__ = ['Picture', 'Box', 'Word', 'check_installed', 'words', 'grey', 'views'
 # %% ../../nbs/privacy/31_ocr.ipynb #4bdf9252
 import logging
 import os
+from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -58,14 +59,16 @@ def _reader(process: int) -> Any:
     reader = rapidocr.RapidOCR(params={
         **{f"{part}.model_path": str(next(folder.glob(f"*_{part.lower()}_*.onnx"))) for part in _PARTS},
         engine + "intra_op_num_threads": 1, engine + "inter_op_num_threads": 1, "Global.log_level": "critical",
-        "Global.text_score": 0.0, "Global.max_side_len": 4 * _LONGEST, "Det.limit_side_len": 32, "Det.max_candidates": 20_000,
+        "Global.text_score": 0.0, "Global.max_side_len": 2 * _TILE, "Det.limit_side_len": 32, "Det.max_candidates": 20_000,
     })
     logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
     return reader
 
 # %% ../../nbs/privacy/31_ocr.ipynb #d5905973
-_SHORTEST, _LONGEST = 736, 2000  # pixels of a side, as the reader gets it
-_TOO_SMALL = 16                  # no letters fit into a picture with a side below that
+_SHORTEST = 736                # pixels of a side, as the reader gets it
+_LONGEST = {2: 2000, 3: 4000}  # of a grey and of a coloured picture
+_TILE, _OVERLAP = 1280, 160
+_TOO_SMALL = 16                # no letters fit into a picture with a side below that
 
 
 def _scaled(
@@ -82,6 +85,13 @@ def _scaled(
     if any(after for _, after in missing):
         picture = np.pad(picture, [*missing, *[(0, 0)] * (picture.ndim - 2)], mode="edge")
     return picture, scale
+
+
+def _parts(side: int) -> list[tuple[int, int]]:
+    "Where the tiles of one side begin and end."
+    count = 1 if side <= _TILE else -(-(side - _OVERLAP) // (_TILE - _OVERLAP))
+    length = -(-(side + (count - 1) * _OVERLAP) // count)
+    return [(begin, min(side, begin + length)) for begin in (n * (length - _OVERLAP) for n in range(count))]
 
 # %% ../../nbs/privacy/31_ocr.ipynb #a37c64b2
 def _is_text(
@@ -100,24 +110,31 @@ def _is_text(
 # %% ../../nbs/privacy/31_ocr.ipynb #403b8071
 def words(
     picture: Picture,
-    longest: int = _LONGEST,  # larger pictures are made smaller, to this long side
-) -> list[Word]:              # from top to bottom
+    longest: int = 0,  # larger pictures are made smaller, to this long side; 0: 2000 if grey, 4000 if coloured
+) -> list[Word]:       # from top to bottom
     "The text in a picture. Raises WorkbenchError where the reader is not installed."
     rows, columns = picture.shape[:2]
     if min(rows, columns) < _TOO_SMALL:
         return []
-    scaled, scale = _scaled(picture, longest)
+    reader, seen = _reader(os.getpid()), set[Word]()
+    scaled, scale = _scaled(picture, longest or _LONGEST[picture.ndim])
     colour = np.repeat(scaled[..., None], 3, axis=-1) if scaled.ndim == 2 else scaled[..., ::-1]
-    found = _reader(os.getpid())(np.ascontiguousarray(colour))
-    if found.boxes is None:
-        return []
-    seen = []
-    for corners, text, score in zip(np.asarray(found.boxes) / scale, found.txts, found.scores, strict=True):
-        (left, top), (right, bottom) = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
+    for top, bottom in _parts(colour.shape[0]):
+        for left, right in _parts(colour.shape[1]):
+            found = reader(np.ascontiguousarray(colour[top:bottom, left:right]))
+            if found.boxes is not None:
+                corners = (np.asarray(found.boxes) + (left, top)) / scale
+                seen.update(_words(corners, found.txts, found.scores, rows, columns))
+    return sorted(seen, key=lambda word: (word.box[1], word.box[0], word.text))
+
+
+def _words(corners: npt.NDArray[Any], texts: list[str], scores: list[float], rows: int, columns: int) -> Iterator[Word]:
+    "What is text of the things that were found."
+    for four, text, score in zip(corners, texts, scores, strict=True):
+        (left, top), (right, bottom) = np.floor(four.min(axis=0)), np.ceil(four.max(axis=0))
         box = (max(0, int(left)), max(0, int(top)), min(columns, int(right) + 1), min(rows, int(bottom) + 1))
         if box[0] < box[2] and box[1] < box[3] and _is_text(text, float(score), min(right - left, bottom - top), min(rows, columns)):
-            seen.append(Word(str(text), box, round(float(score), 3)))
-    return sorted(seen, key=lambda word: (word.box[1], word.box[0], word.text))
+            yield Word(str(text), box, round(float(score), 3))
 
 # %% ../../nbs/privacy/31_ocr.ipynb #c66623f1
 def grey(
@@ -134,8 +151,8 @@ _BRIGHTER = np.round(255 * (np.arange(256) / 255) ** 0.35).astype(np.uint8)
 
 
 def views(
-    frame: npt.NDArray[Any],  # rows x columns of any number type, or rows x columns x 3 of 8 bits (RGB)
-) -> list[Picture]:           # the one that shows most comes first; all dark on light
+    frame: npt.NDArray[Any],      # rows x columns of any number type, or rows x columns x 3 of 8 bits (RGB)
+) -> list[tuple[Picture, int]]:   # and how long a side may be; the one that shows most comes first; dark on light
     "Pictures of one frame, in which letters may be seen."
     wide = shown = np.asarray(frame, np.uint8) if frame.ndim == 3 else grey(frame, float(frame.min()), float(frame.max()))
     if frame.ndim == 2:
@@ -143,4 +160,5 @@ def views(
         shown = grey(frame, low, high) if low < high else wide
     if np.median(shown) > 127:
         wide, shown = 255 - wide, 255 - shown
-    return [255 - shown, 255 - _BRIGHTER[wide]]
+    longest = _LONGEST[frame.ndim]
+    return [(255 - shown, longest), (255 - _BRIGHTER[wide], longest * 5 // 8)]

@@ -93,7 +93,7 @@ def assess_risk(
     of_class = sizes.select(classes=pl.len(), k=n.min().fill_null(0)).row(0)
     least = keyed.join(sizes.filter(n < threshold), on="_class").group_by("_who").agg(n.min())
     of_patient = least.select(unique=(n == 1).sum(), few=pl.len()).row(0)
-    return Risk(keyed["_who"].n_unique(), *of_class, *of_patient, threshold)
+    return Risk(keyed["_who"].n_unique(), of_class[0], of_class[1], of_patient[0], of_patient[1], threshold)
 
 
 def k_anonymity(

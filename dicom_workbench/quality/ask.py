@@ -10,8 +10,9 @@ __all__ = ['SMALL', 'SAMPLE', 'columns_of', 'vocabulary_of', 'Family', 'families
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import add
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -85,9 +86,14 @@ def select(table: pl.DataFrame, asked: Iterable[pl.Expr], shared: bool = False) 
     return table.lazy().select(*asked).collect(engine="in-memory", optimizations=_SHARED if shared else _AS_IT_IS)
 
 
-def _given(name: str, column: pl.Series) -> pl.Series:
+def _given(rows: pl.DataFrame, names: Sequence[str]) -> list[pl.Series]:
     "What make does, 10 times as fast where no value begins with a blank or a backslash."
-    quick = (column >= "!") & ~column.str.starts_with("\\")
+    columns = {name: name.split("|")[0] for name in names}
+    begins = rows.select(((pl.col(c) >= "!") & ~pl.col(c).str.starts_with("\\")).alias(name) for name, c in columns.items())
+    return [_given_one(name, rows[column], begins[name]) for name, column in columns.items()]
+
+
+def _given_one(name: str, column: pl.Series, quick: pl.Series) -> pl.Series:
     if quick.all():
         return column.alias(name)
     slow = column.filter(~quick)
@@ -125,27 +131,41 @@ def _vocabulary(rows: pl.DataFrame, names: Iterable[str]) -> list[pl.Series]:
     by_column: dict[str, list[str]] = {}
     for name in sorted(names):
         by_column.setdefault(name.split("|")[0], []).append(name)
-    made: list[pl.Series] = []
-    for column, wanted in by_column.items():
-        values = rows[column]
-        made += [_given(name, values) for name in wanted if name.endswith("|given")]
-        dear = [name for name in wanted if not name.endswith("|given")]
-        if not dear:
-            continue
-        sample = values.slice(len(values) // 2, 4_000)
-        if len(rows) >= SMALL and sample.n_unique() < 0.6 * len(sample):
-            number, first = numbered(values.hash().to_numpy())
-            made += values[first].to_frame().select(make(dear))[number].get_columns()
+    made = _given(rows, [name for wanted in by_column.values() for name in wanted if name.endswith("|given")])
+    dear = {column: left for column, wanted in by_column.items() if (left := [name for name in wanted if not name.endswith("|given")])}
+    middle = rows.slice(len(rows) // 2, 4_000)
+    few = [column for column in dear if len(rows) >= SMALL and middle[column].n_unique() < 0.6 * len(middle)]
+    hashes = rows.select(pl.col(few).hash()) if few else None
+    for column, wanted in dear.items():
+        if hashes is not None and column in few:
+            number, first = numbered(hashes[column].to_numpy())
+            made += rows[column][first].to_frame().select(make(wanted))[number].get_columns()
         else:
-            made += values.to_frame().select(make(dear)).get_columns()
+            made += rows[column].to_frame().select(make(wanted)).get_columns()
     return made
 
 # %% ../../nbs/quality/06_ask.ipynb #97b3328c
-def _asked(table: pl.DataFrame, expressions: Mapping[bytes, pl.Expr]) -> dict[bytes, np.ndarray]:
-    "The answers to boolean expressions; those that are nowhere true are left out."
-    names = {str(i): key for i, key in enumerate(expressions)}
-    found = select(table, (e.fill_null(False).alias(str(i)) for i, e in enumerate(expressions.values())), shared=True)
-    return {names[c.name]: np.broadcast_to(c.to_numpy(), len(table)) for c in found if c.any()}
+class _Question(NamedTuple):
+    "A boolean expression, ready to be asked."
+
+    key: bytes              # the same for the same expression
+    expression: pl.Expr     # null counts as false
+    columns: frozenset[str]
+
+
+@lru_cache(maxsize=10_000)
+def _questions(rule: Rule) -> tuple[_Question, _Question]:
+    "Whom does it apply to? Who fails it?"
+    asked = [(e, frozenset(e.meta.root_names())) for e in (rule.applies, rule.fails)]
+    applies, fails = (_Question(e.meta.serialize(), e.fill_null(False), columns) for e, columns in asked)
+    return applies, fails
+
+
+def _asked(table: pl.DataFrame, questions: Iterable[_Question]) -> dict[bytes, np.ndarray]:
+    "The answers; those that are nowhere true are left out."
+    keys = {str(i): q for i, q in enumerate({q.key: q for q in questions}.values())}
+    found = select(table, (q.expression.alias(i) for i, q in keys.items()), shared=True)
+    return {keys[c.name].key: np.broadcast_to(c.to_numpy(), len(table)) for c in found if c.any()}
 
 
 _AROUND = re.compile(  # methods of a column, not of its strings or lists, that look at other lines
@@ -155,6 +175,7 @@ _AROUND = re.compile(  # methods of a column, not of its strings or lists, that 
     r"|cut|qcut|hist|peak_\w+|search_sorted|index_of|map_batches|reshape|extend_constant)\(|\blen\(\)")
 
 
+@lru_cache(maxsize=10_000)
 def looks_around(
     rule: Rule,
 ) -> bool:
@@ -167,6 +188,7 @@ _MANY = 20_000
 
 
 def names_of(expressions: Iterable[pl.Expr]) -> set[str]:
+    "The columns that expressions look at."
     return {name for e in expressions for name in e.meta.root_names()}
 
 
@@ -174,30 +196,30 @@ def _judged(table: Table, rules: Mapping[int, Rule]) -> tuple[dict[int, np.ndarr
     "Where each rule applies and fails; bits that are nowhere set are left out."
     size = len(table.rows)
 
-    def of(questions: Mapping[bytes, pl.Expr], where: np.ndarray | None = None) -> pl.DataFrame:
-        return table.select(names_of(questions.values()) or table.rows.columns[:1], where)
+    def of(questions: Iterable[_Question], where: np.ndarray | None = None) -> pl.DataFrame:
+        return table.select(frozenset[str]().union(*(q.columns for q in questions)) or table.rows.columns[:1], where)
 
-    keys = {bit: (r.applies.meta.serialize(), r.fails.meta.serialize()) for bit, r in rules.items()}
-    first = {keys[bit][0]: r.applies for bit, r in rules.items()}
+    both = {bit: _questions(rule) for bit, rule in rules.items()}
+    first = [applies for applies, _ in both.values()]
     applies = _asked(of(first), first)
-    asked: dict[bytes, dict[bytes, pl.Expr]] = {}  # where -> what is asked there; b"": everywhere
+    asked: dict[bytes, list[_Question]] = {}  # where -> what is asked there; b"": everywhere
     place = {}
-    for bit, rule in rules.items():
-        if (flag := applies.get(keys[bit][0])) is not None:
-            few = size > _MANY and np.count_nonzero(flag) < _SPARSE * size and not looks_around(rule)
-            place[bit] = keys[bit][0] if few else b""
-            asked.setdefault(place[bit], {})[keys[bit][1]] = rule.fails
-    fails: dict[tuple[bytes, bytes], np.ndarray] = {}
+    for bit, (to_whom, fails) in both.items():
+        if (flag := applies.get(to_whom.key)) is not None:
+            few = size > _MANY and np.count_nonzero(flag) < _SPARSE * size and not looks_around(rules[bit])
+            place[bit] = to_whom.key if few else b""
+            asked.setdefault(place[bit], []).append(fails)
+    failing: dict[tuple[bytes, bytes], np.ndarray] = {}
     for where, questions in asked.items():
         index = np.flatnonzero(applies[where]) if where else None
         for key, answer in _asked(of(questions, index), questions).items():
             if index is None:
-                fails[where, key] = answer
+                failing[where, key] = answer
             else:
-                fails[where, key] = np.zeros(size, dtype=bool)
-                fails[where, key][index] = answer
-    both = {bit: applies[keys[bit][0]] & fails[at, keys[bit][1]] for bit, at in place.items() if (at, keys[bit][1]) in fails}
-    return {bit: applies[keys[bit][0]] for bit in place}, {bit: flag for bit, flag in both.items() if flag.any()}
+                failing[where, key] = np.zeros(size, dtype=bool)
+                failing[where, key][index] = answer
+    found = {bit: applies[both[bit][0].key] & failing[at, both[bit][1].key] for bit, at in place.items() if (at, both[bit][1].key) in failing}
+    return {bit: applies[both[bit][0].key] for bit in place}, {bit: flag for bit, flag in found.items() if flag.any()}
 
 
 def answered(

@@ -42,6 +42,9 @@ def signature(
     return reduce(add, [pl.col(name).hash(seed=seed + i) for i, name in enumerate(names)])  # a sum is 5 times as fast as a struct
 
 
+_AT_ONCE = 16  # columns
+
+
 def signatures(
     rows: pl.DataFrame,
     groups: Mapping[str, Iterable[str]],  # name -> columns
@@ -49,11 +52,13 @@ def signatures(
     "Such hashes of several groups of columns; each column is read once."
     found = {name: np.zeros(len(rows), dtype=np.uint64) for name in groups}
     wanted = {name: set(columns) for name, columns in groups.items()}
-    for seed, column in enumerate(sorted(set().union(*wanted.values())) if wanted else []):
-        hashes = rows[column].hash(seed=seed).to_numpy()
-        for name, columns in wanted.items():
-            if column in columns:
-                found[name] += hashes
+    every = list(enumerate(sorted(set().union(*wanted.values())))) if wanted else []
+    for start in range(0, len(every), _AT_ONCE):
+        for column in rows.select(pl.col(name).hash(seed=seed) for seed, name in every[start:start + _AT_ONCE]):
+            hashes = column.to_numpy()
+            for name, columns in wanted.items():
+                if column.name in columns:
+                    found[name] += hashes
     return found
 
 
@@ -63,6 +68,10 @@ def numbered(
     "Distinct values as numbers from 0."
     if not len(values):
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    heads = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))  # neighbours are often alike
+    if len(heads) < len(values) // 2:
+        number, first = numbered(values[heads])
+        return np.repeat(number, np.diff(heads, append=len(values))), heads[first]
     order = np.argsort(values)
     new = np.ones(len(values), dtype=bool)
     ordered = values[order]
