@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = {  # folder of the checkout -> folder in the wheel, files that must be in it
-    "dicom_workbench": ("dicom_workbench", ("*.py", "*.csv", "*.toml", "*.typed", "*.html", "*.css", "*.js")),
+    "dicom_workbench": ("dicom_workbench", ("*.py", "*.csv", "*.toml", "*.typed", "*.html", "*.css", "*.js", "*.ipynb", "*.j2", "*.json")),
     "data_catalog": ("dicom_workbench/_catalog", ("*.toml",)),
     "reports/templates": ("dicom_workbench/_templates", ("*.ipynb",)),
     "nbs/tutorials": ("dicom_workbench/_tutorials", ("*.ipynb",)),

@@ -35,6 +35,7 @@ from .acquire.verify import share_of
 from .acquire.verify import verify as verify_table
 from .catalog import Catalogue, Deny, Source, gate, require
 from .cli_analysis import commands as analysis_commands
+from .cli_explore import commands as explore_commands
 from .cli_privacy import commands as privacy_commands
 from dicom_workbench.console import (
     Address, AsJson, CatalogFolder, Engine, EverySource, SourceNames, Workers, Workspace, app, chosen, counted, end, made_up, one_of_many,
@@ -336,6 +337,7 @@ def write_private(frame: pl.DataFrame, target: Path) -> None:
 # %% ../nbs/90_cli.ipynb #8b770ad7
 app.add_typer(privacy_commands)
 app.add_typer(analysis_commands)
+app.add_typer(explore_commands)
 
 # %% ../nbs/90_cli.ipynb #53795d39
 @app.command("synth")

@@ -200,7 +200,14 @@ def test_an_identifier_of_the_file_goes_from_wherever_it_stands(keyword: str):
     for secret in ("QUBAKEVO", "qubakevo", "PID77123456"):
         ds, outcome = delivered(file_of(an_image(**{keyword: f"H30 {secret} coil"})))
         assert secret.lower().encode() not in outcome.data.lower()
-        assert str(ds.get(keyword, "H30 coil")) in ("H30 coil", "ANONYMOUS")
+        assert str(ds.get(keyword, "H30 coil")) in ("H30 coil", "")
+
+
+def test_a_kept_uid_keeps_digits_that_are_also_a_date():
+    uid = "1.3.12.2.1107.5.8.15.20160824.7"
+    policy = load_policy("basic", ["retain-uids"])
+    after, _ = delivered(file_of(an_image(SOPInstanceUID=uid, PatientBirthDate="20160824")), policy)
+    assert (after.SOPInstanceUID, after.file_meta.MediaStorageSOPInstanceUID) == (uid, uid)
 
 
 def test_a_short_number_is_not_found_everywhere():

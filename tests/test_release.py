@@ -3,17 +3,25 @@
 import json
 import os
 import re
-import shutil
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import polars as pl
+import pydicom
 import pytest
+from conftest import APPROVAL, SOURCE
+from pydicom.uid import generate_uid
 from scipy.optimize import linprog
+from typer.testing import CliRunner
 
+from dicom_workbench.catalog import Catalogue
+from dicom_workbench.cli import app
 from dicom_workbench.privacy.suppression import FEW, THRESHOLD, Suppressed, hidden_values, intervals, suppress
-from dicom_workbench.standard.errors import UsageError
+from dicom_workbench.report import ReportResult, begin, run_report, templates
+from dicom_workbench.report.run import parameters_of
+from dicom_workbench.standard.errors import Refused, UsageError, WorkbenchError
+from dicom_workbench.store import Lake, ingest
 
 # ---- tables: an attacker with linear programming, and one who tries everything ------------------------------------------------
 
@@ -164,3 +172,204 @@ def test_little_is_left_out_where_nearly_everything_is_large() -> None:
     n[4, 7] = 3
     cells = pl.DataFrame([{"a": i, "b": j, "n": int(n[i, j]), "patients": int(n[i, j])} for i in range(10) for j in range(10)])
     assert suppress(cells, ["a", "b"]).withheld.height == 4
+
+
+# ---- pages: what is released, what stays inside --------------------------------------------------------------------------------
+
+TEMPLATES = ("source_profile", "quality", "privacy")
+BOTH = '''
+[[approvals]]
+board = "UNZABREC"
+number = "17-2023"
+purposes = ["ingest", "report", "release"]
+granted = 2020-01-01
+expires = 2099-12-31
+consent = "waived"
+'''
+
+
+def ward_files(folder: Path, samples: Path) -> None:
+    "Forty patients with a CT or MR each, three with what is rare; names, stations and comments as in life."
+    for i in range(40):
+        ds = pydicom.dcmread(samples / ("CT_small.dcm" if i % 2 else "MR_small.dcm"), stop_before_pixels=True)
+        ds.PatientID, ds.PatientName = f"SECRETID{i:03}", f"Mwansakapwe{i:03}^Chileshe"
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+            setattr(ds, keyword, generate_uid(entropy_srcs=[keyword, str(i)]))
+        ds.PatientSex, ds.StudyDate, ds.StationName = "O" if i < 3 else "FM"[i % 2], f"{2019 + i % 3}0307", "ROOMSEVEN"
+        ds.Manufacturer, ds.ImageComments = "RAREMAKER" if i == 5 else "SIEMENS", f"seen by Dr Mumba, ward {i}"
+        ds.save_as(folder / f"Mwansakapwe{i:03}.dcm")
+
+
+@pytest.fixture(scope="module")
+def open_ward(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, Path]:
+    folder = tmp_path_factory.mktemp("ward")
+    files = folder / "catalogue" / "files"
+    files.mkdir(parents=True)
+    ward_files(files, samples)
+    (folder / "catalogue" / "ward.toml").write_text(SOURCE.format(id="ward", access="restricted", root="files", more=BOTH))
+    lake, found = Lake.open(folder / "workspace"), Catalogue.open(folder / "catalogue")
+    ingest(found.get("ward"), found.entry("ward").folder, lake)
+    return lake, folder / "catalogue"
+
+
+def made(ward: tuple[Lake, Path], out: Path, template: str | Path = "source_profile", released: int = 10) -> ReportResult:
+    return run_report(ward[0], Catalogue.open(ward[1]).get("ward"), template, out=out, catalogue=ward[1], released=released)
+
+
+@pytest.fixture(scope="module")
+def pages(open_ward: tuple[Lake, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, ReportResult]:
+    return {name: made(open_ward, tmp_path_factory.mktemp("out"), name) for name in TEMPLATES}
+
+
+def evidence_of(ward: tuple[Lake, Path], done: ReportResult) -> Path:
+    kept = json.loads(done.manifest.read_text())["sha256"]["report.html"][:16]
+    return ward[0].folder / "releases" / "ward" / f"{done.template}-{kept}.json"
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_nothing_that_identifies_is_in_any_file_of_a_released_report(pages: dict[str, ReportResult], name: str) -> None:
+    for file in pages[name].html.parent.iterdir():
+        text = file.read_text()
+        for secret in ("Mwansakapwe", "SECRETID", "ROOMSEVEN", "Dr Mumba", "RAREMAKER", "20190307", "2019-03-07"):
+            assert secret not in text, (file.name, secret)
+        assert not [u for u in re.findall(r"(?<![\w.])[012](?:\.\d+){5,}", re.sub(r"<script>.*?</script>", "", text, flags=re.S)) if not u.startswith("1.2.840.10008")]
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_no_count_of_fewer_than_ten_patients_is_told(pages: dict[str, ReportResult], name: str) -> None:
+    "Of forty patients: a number from 1 to 9 with a noun of records behind it would be about few."
+    text = re.sub(r"<(style|script)\b.*?</\1>|<[^>]+>", " ", pages[name].html.read_text().split('<details class="dw-fold dw-made">')[0], flags=re.S)
+    found = re.findall(r"(?<![\w.,])[0-9](?: of [\d,]+)? (?:patients?|studies|study|series|objects?|files?)\b", text)
+    assert found == []
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_every_template_that_ships_has_something_to_release(pages: dict[str, ReportResult], name: str) -> None:
+    page = pages[name].html.read_text()
+    assert "May be released" in page or "nothing here is about fewer than 10 patients" in page
+    assert page.count("left out of the released page") == 0
+    assert len(nbformat.read(pages[name].notebook, 4).cells) > 10
+
+
+def test_all_templates_that_ship_can_be_released() -> None:
+    assert {"source_profile", "quality", "privacy"} <= {name for name, path in templates().items() if "released" in parameters_of(path)}
+
+
+def test_a_rare_value_goes_together_with_one_that_hides_it(pages: dict[str, ReportResult], open_ward: tuple[Lake, Path]) -> None:
+    decisions = json.loads(evidence_of(open_ward, pages["source_profile"]).read_text())["decisions"]
+    sexes = next(d for d in decisions if d["where"] == "Who is imaged?")
+    assert {(w["PatientSex"], w["n"], w["why"]) for w in sexes["withheld"]} == {("O", 3, "few"), ("F", 19, "neighbour")} or {w["PatientSex"] for w in sexes["withheld"]} == {"O", "M"}
+    small = next(w for w in sexes["withheld"] if w["why"] == "few")
+    assert small["low"] == 0 and small["high"] >= 10
+    assert "3 (7.5 %)" not in pages["source_profile"].html.read_text()
+
+
+def test_the_evidence_stays_inside_and_is_for_its_owner(pages: dict[str, ReportResult], open_ward: tuple[Lake, Path]) -> None:
+    for name, done in pages.items():
+        kept = evidence_of(open_ward, done)
+        told = json.loads(kept.read_text())
+        assert told["report"] == json.loads(done.manifest.read_text()) and told["decisions"], name
+        assert sorted(p.name for p in done.html.parent.iterdir()) == ["manifest.json", "report.html", "report.ipynb"]
+        if os.name == "posix":
+            assert kept.stat().st_mode & 0o777 == 0o600 and kept.parent.stat().st_mode & 0o077 == 0
+        for file in done.html.parent.iterdir():
+            assert str(open_ward[0].folder) not in file.read_text()
+    assert not list((open_ward[0].folder / "releases").rglob("*.part"))
+
+
+def test_the_same_bytes_again_and_the_page_inside_is_another(pages: dict[str, ReportResult], open_ward: tuple[Lake, Path], tmp_path: Path) -> None:
+    again = made(open_ward, tmp_path)
+    for file in again.html.parent.iterdir():
+        assert file.read_bytes() == (pages["source_profile"].html.parent / file.name).read_bytes()
+    inside = made(open_ward, tmp_path, released=0)
+    assert inside.html.parent != again.html.parent
+    assert "RAREMAKER" in inside.html.read_text()
+    assert json.loads(inside.manifest.read_text())["gate"]["purpose"] == "report" and json.loads(again.manifest.read_text())["gate"]["purpose"] == "release"
+
+
+def test_the_gate_is_asked_for_release_too(open_ward: tuple[Lake, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    (closed / "ward.toml").write_text(SOURCE.format(id="ward", access="restricted", root="files", more=APPROVAL.format(number="9-2020", expires="2099-12-31")))
+    with pytest.raises(Refused, match=r"9-2020.*not release"):
+        made((open_ward[0], closed), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setenv("DICOM_WORKBENCH_CATALOG", str(closed))
+    monkeypatch.setenv("DICOM_WORKBENCH_WORKSPACE", str(open_ward[0].folder))
+    begin("ward")
+    with pytest.raises(Refused, match="not release"):
+        begin("ward", "", 10)
+
+
+def test_a_lower_threshold_is_no_threshold(open_ward: tuple[Lake, Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="never released"):
+        made(open_ward, tmp_path, released=9)
+
+
+def test_with_a_higher_threshold_less_is_told(open_ward: tuple[Lake, Path], pages: dict[str, ReportResult], tmp_path: Path) -> None:
+    strict = made(open_ward, tmp_path, released=30)
+    assert "fewer than 30 patients" in strict.html.read_text()
+    assert len(strict.html.read_text()) < len(pages["source_profile"].html.read_text())
+
+
+def own(folder: Path, *code: str, released: bool = True) -> Path:
+    head = 'source_id: str = ""\nsource_version: str = ""' + ("\nreleased: int = 0" if released else "")
+    first = f"import polars as pl\nfrom dicom_workbench.report import begin, blocks\nfrom dicom_workbench.explore import charts\nfrom dicom_workbench.privacy.release import fixed, say\nreport = begin(source_id, source_version{', released' if released else ''})\nrelease = report.release\nrows = report.lake.rows(source_id).collect()"
+    cells = [nbformat.v4.new_code_cell(head, metadata={"tags": ["parameters"]}), *map(nbformat.v4.new_code_cell, (first, *code))]
+    path = folder / "mine.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}}), path)
+    return path
+
+
+@pytest.mark.parametrize("code", [
+    "rows['PatientName'].to_list()", "print(rows['PatientName'].to_list())", "blocks.table(rows.select('PatientName'))", "blocks.note(rows['PatientName'][0])",
+    "charts.bars(rows.select(value='PatientName', n=pl.lit(1)), 'Who?')", "blocks.stack(release.note(say('a')), blocks.note(rows['PatientName'][0]))",
+    "from IPython.display import HTML\nHTML(rows['PatientName'][0])",
+])
+def test_what_did_not_go_through_the_gate_is_dropped_whatever_it_is(open_ward: tuple[Lake, Path], tmp_path: Path, code: str) -> None:
+    done = made(open_ward, tmp_path, own(tmp_path, code))
+    assert "Mwansakapwe" in made(open_ward, tmp_path, own(tmp_path, code), released=0).html.read_text()
+    for file in done.html.parent.iterdir():
+        assert "Mwansakapwe" not in file.read_text()
+    assert "left out of the released page" in done.html.read_text()
+
+
+@pytest.mark.parametrize("code", [
+    "release.note(f'{len(rows)} files')", "release.figures([blocks.Figure(str(len(rows)), 'files')])", "release.card('a', [('name', rows['PatientName'][0])])",
+    "release.told({'name': rows['PatientName'].to_list()})", "release.look_first([blocks.Pointer('3 patients', say('a'))])",
+    "release.made_of(blocks.table(rows.select('PatientName')))",
+])
+def test_a_number_that_nobody_answered_for_stops_the_report(open_ward: tuple[Lake, Path], tmp_path: Path, code: str) -> None:
+    with pytest.raises(WorkbenchError, match="release gate") as error:
+        made(open_ward, tmp_path / "out", own(tmp_path, code))
+    assert "Mwansakapwe" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("code", "kind"), [
+    ("release.note(fixed(rows['PatientName'].drop_nulls()[0]))", "PatientName"), ("release.stated(blocks.note(rows['SOPInstanceUID'].drop_nulls()[0]))", "UID"),
+    ("release.derived(blocks.table(rows.select('StationName').drop_nulls()), of='nothing')", "StationName"), ("release.note(fixed(rows['path'][0]))", "path"),
+])
+def test_the_last_look_finds_what_a_template_vouched_for_wrongly(open_ward: tuple[Lake, Path], tmp_path: Path, code: str, kind: str) -> None:
+    with pytest.raises(Refused, match=kind) as error:
+        made(open_ward, tmp_path / "out", own(tmp_path, code))
+    assert "Mwansakapwe" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_template_that_knows_nothing_of_releases_cannot_be_released(open_ward: tuple[Lake, Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be released"):
+        made(open_ward, tmp_path, own(tmp_path, "1", released=False))
+
+
+def test_released_is_no_parameter_for_people(open_ward: tuple[Lake, Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="set by the run itself"):
+        run_report(open_ward[0], Catalogue.open(open_ward[1]).get("ward"), own(tmp_path, "1"), {"released": 10}, out=tmp_path, catalogue=open_ward[1])
+
+
+def test_the_command_says_where_the_evidence_is(open_ward: tuple[Lake, Path], tmp_path: Path) -> None:
+    asked = ["report", "ward", "--released", "--template", str(own(tmp_path, "release.note(say('a'))")), "-o", str(tmp_path), "--workspace", str(open_ward[0].folder), "--catalog", str(open_ward[1])]
+    answer = CliRunner().invoke(app, asked)
+    assert answer.exit_code == 0, answer.output
+    assert "ward/mine_released/report.html" in answer.stdout.replace("\\", "/")
+    assert CliRunner().invoke(app, [*asked, "--threshold", "5"]).exit_code != 0

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['HEADERS', 'SUMMED', 'STUDY', 'WITNESS', 'LEAST_PATIENTS', 'UNCERTAINTY', 'header_dose', 'study_dose', 'contrast_in',
-           'known_contrast', 'patient_dose', 'region_of', 'reference_levels', 'facility_medians', 'effective_dose']
+           'known_contrast', 'patient_dose', 'region_of', 'reference_levels', 'typical_ctdivol', 'facility_medians',
+           'effective_dose']
 
 # %% ../../nbs/analysis/42_dose_summary.ipynb #2a8cca3c
 from pathlib import Path
@@ -145,27 +146,46 @@ def reference_levels(file: Path | str | None = None) -> pl.DataFrame:
     lacking = {"region", "contrast", "dlp_mgy_cm"} - set(levels.columns)
     if lacking:
         raise UsageError(f"The table of reference levels lacks {', '.join(sorted(lacking))}.", "Columns: region, contrast, ctdivol_mgy, dlp_mgy_cm, source.")
-    return levels.with_columns(pl.col("ctdivol_mgy", "dlp_mgy_cm").cast(pl.Float64))
+    return levels.with_columns(pl.col(c).cast(pl.Float64) for c in ("ctdivol_mgy", "dlp_mgy_cm") if c in levels.columns)
+
+
+_COMPARED = {"DLP": "dlp_mgy_cm", "CTDIvol": "ctdivol_mgy"}
+
+
+def typical_ctdivol(
+    dose: pl.DataFrame,  # DOSE
+) -> pl.DataFrame:       # as study_dose: for each CT study the median CTDIvol (mGy) of its scans or images, scouts left out
+    "CTDIvol cannot be added up: it says how strongly a scan irradiates, not how much of the body."
+    kept = dose.filter(pl.col("quantity") == "CTDIvol", pl.col("value") > 0, ~pl.col("superseded").fill_null(False), pl.col("event_type").fill_null("") != "Constant Angle Acquisition")
+    rank = pl.col("source").replace_strict({"rdsr": 1, "sc": 3, "header": 5}, return_dtype=pl.Int32)
+    best = kept.with_columns(rank=rank).filter(pl.col("rank") == pl.col("rank").min().over("StudyInstanceUID")).with_columns(procedure=pl.lit("CT"))
+    words = [pl.col(c).replace("", None).drop_nulls().mode().min() for c in ("region", "protocol", "description")]
+    found = best.group_by(STUDY).agg(value=pl.col("value").median().round(2), objects=pl.col("SOPInstanceUID").n_unique().cast(pl.Int64), date=pl.col("StudyDate").min(),
+                                     witness=pl.col("rank").max().replace_strict(WITNESS, return_dtype=pl.String), said=_either(pl.col("contrast")), *words)
+    text = pl.concat_str(pl.col("description").fill_null(""), pl.col("protocol").fill_null(""), separator=" ")
+    return found.with_columns(contrast=pl.coalesce("said", contrast_in(text))).drop("said").sort(STUDY)
 
 
 def facility_medians(
-    studies: pl.DataFrame,          # of study_dose; `contrast` (with, without) and `description` beside it where known
+    studies: pl.DataFrame,          # of study_dose and typical_ctdivol; `contrast` (with, without) where known
     levels: pl.DataFrame,           # of reference_levels
     least: int = LEAST_PATIENTS,
-) -> pl.DataFrame:  # InstitutionName, region, contrast, patients, median_dlp, level_dlp, ratio, judged (why not, where it is not); sorted
-    "Each facility's median DLP of CT beside the reference level."
+) -> pl.DataFrame:  # InstitutionName, region, contrast, quantity, unit, patients, median, level, ratio, judged (why not, where it is not); sorted
+    "Each facility's median DLP and CTDIvol of CT beside the reference level."
     texts = [pl.col(c).fill_null("") for c in ("region", "protocol", "description") if c in studies.columns]
-    ct = studies.filter(pl.col("procedure") == "CT", pl.col("quantity") == "DLP").with_columns(place=region_of(pl.concat_str(texts, separator=" ")))
+    ct = studies.filter(pl.col("procedure") == "CT", pl.col("quantity").is_in(list(_COMPARED))).with_columns(place=region_of(pl.concat_str(texts, separator=" ")))
     contrast = pl.col("contrast") if "contrast" in studies.columns else pl.lit(None, dtype=pl.String)
-    groups = ct.with_columns(contrast=contrast).group_by("InstitutionName", "place", "contrast").agg(
-        patients=pl.struct("IssuerOfPatientID", "PatientID").n_unique().cast(pl.Int64), median_dlp=pl.col("value").median().round(1)).rename({"place": "region"})
-    both = groups.join(levels.select("region", "contrast", level_dlp="dlp_mgy_cm"), on=["region", "contrast"], how="left")
+    groups = ct.with_columns(contrast=contrast).group_by("InstitutionName", "place", "contrast", "quantity", "unit").agg(
+        patients=pl.struct("IssuerOfPatientID", "PatientID").n_unique().cast(pl.Int64), median=pl.col("value").median().round(1)).rename({"place": "region"})
+    asked = [levels.select("region", "contrast", quantity=pl.lit(quantity), level=column) for quantity, column in _COMPARED.items() if column in levels.columns]
+    both = groups.join(pl.concat(asked), on=["region", "contrast", "quantity"], how="left")
     reason = (pl.when(pl.col("region").is_null()).then(pl.lit("region not recognised")).when(pl.col("contrast").is_null()).then(pl.lit("contrast not recorded"))
-              .when(pl.col("level_dlp").is_null()).then(pl.lit("no reference level")).when(pl.col("patients") < least).then(pl.format("fewer than {} patients", pl.lit(least)))
+              .when(pl.col("level").is_null()).then(pl.lit("no reference level")).when(pl.col("patients") < least).then(pl.format("fewer than {} patients", pl.lit(least)))
               .otherwise(pl.lit("yes")))
-    judged = both.with_columns(judged=reason).with_columns(ratio=pl.when(pl.col("judged") == "yes").then((pl.col("median_dlp") / pl.col("level_dlp")).round(2)),
-                                                         median_dlp=pl.when(pl.col("patients") >= least).then("median_dlp"))
-    return judged.select("InstitutionName", "region", "contrast", "patients", "median_dlp", "level_dlp", "ratio", "judged").sort("InstitutionName", "region", "contrast", nulls_last=True)
+    judged = both.with_columns(judged=reason).with_columns(ratio=pl.when(pl.col("judged") == "yes").then((pl.col("median") / pl.col("level")).round(2)),
+                                                         median=pl.when(pl.col("patients") >= least).then("median"))
+    order = ["InstitutionName", "region", "contrast", "quantity"]
+    return judged.select(*order, "unit", "patients", "median", "level", "ratio", "judged").sort(order, nulls_last=True)
 
 # %% ../../nbs/analysis/42_dose_summary.ipynb #d35926cc
 UNCERTAINTY = 0.4  # of the factors, relative (AAPM report 96 and ICRP 103 discuss 20 to 40 %; unverified)

@@ -185,7 +185,7 @@ def _by_chance(token: bytes, kind: str, element: Element, data: DataSet, value: 
         return not data.value(_SCHEME).startswith((b"99", b"L")) and (plain or element.tag in _CODES)
     if element.vr in ("DS", "IS"):
         return token not in [part.strip(b"\0 ") for part in value.split(b"\\")]
-    return element.vr == "UI" and kind != "uid"  # UIDs that stay are kinds, or the policy wants them as they are
+    return element.vr == "UI"  # UIDs that stay are kinds, or the policy wants them as they are
 
 # %% ../../nbs/privacy/15_leftovers.ipynb #b7bf3528
 _SEARCHED = frozenset({"AE", "AS", "CS", "DS", "IS", "LO", "LT", "PN", "SH", "ST", "UC", "UI", "UR", "UT", "UN"})
@@ -231,7 +231,7 @@ def _without(element: Element, here: list[bytes], tokens: Mapping[bytes, str]) -
         parts = [re.sub(rb"\s{2,}", b" ", pattern.sub(b"", part)).strip(b" _-/,;:^=") for part in value.split(b"\\")]
         if any(parts):
             return new(element.tag, vr, b"\\".join(parts))
-    return new(element.tag, vr, b"" if vr == "UI" else dummy(vr, element.tag))
+    return new(element.tag, vr, b"" if vr == "CS" else dummy(vr, element.tag))  # no dummy is a term of that attribute
 
 
 def _pattern(token: bytes, kind: str) -> bytes:
