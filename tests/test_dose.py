@@ -26,7 +26,15 @@ from dicom_workbench.acquire.scan import scan
 from dicom_workbench.analysis.content import Unreadable, read_content
 from dicom_workbench.analysis.dose import DOSE, mark_superseded, read_report, read_reports
 from dicom_workbench.analysis.dose_picture import read_picture
-from dicom_workbench.analysis.dose_summary import effective_dose, facility_medians, header_dose, known_contrast, patient_dose, reference_levels, study_dose
+from dicom_workbench.analysis.dose_summary import (
+    effective_dose,
+    facility_medians,
+    header_dose,
+    known_contrast,
+    patient_dose,
+    reference_levels,
+    study_dose,
+)
 from dicom_workbench.teach import answers, synth
 
 SHARED = Path(os.environ.get("DICOM_WORKBENCH_SHARED") or Path(__file__).parents[2] / "shared")
@@ -339,8 +347,8 @@ def test_an_estimate_has_its_range_and_only_for_a_known_region(openrem: Path) ->
 
 
 def test_the_command_writes_a_table_and_says_what_was_found(openrem: Path, tmp_path: Path) -> None:
-    from dicom_workbench.console import app
     import dicom_workbench.cli  # noqa: F401  (registers the commands)
+    from dicom_workbench.console import app
 
     output = tmp_path / "dose.parquet"
     done = CliRunner().invoke(app, ["dose", str(openrem), "-o", str(output), "--json"])
@@ -356,8 +364,8 @@ def test_the_command_writes_a_table_and_says_what_was_found(openrem: Path, tmp_p
 
 
 def test_the_command_says_that_paths_are_outside_the_gate(openrem: Path, tmp_path: Path) -> None:
-    from dicom_workbench.console import app
     import dicom_workbench.cli  # noqa: F401
+    from dicom_workbench.console import app
 
     done = CliRunner().invoke(app, ["dose", str(openrem / "CT-RDSR-Siemens-Multi-3.dcm"), "-o", str(tmp_path / "d.parquet")])
     assert done.exit_code == 0

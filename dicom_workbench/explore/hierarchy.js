@@ -119,12 +119,18 @@ class Hierarchy extends Page {
     const pair = make("div", "dwb-pair");
     this.figure = make("figure", "dwb-figure");
     this.image = make("img", "dwb-image");
-    this.caption = make("figcaption");
+    this.caption = make("p", "dwb-words");
     this.window = make("select", "dwb-input", null, { "aria-label": "Window" });
     this.window.addEventListener("change", () => this.send({ do: "window", name: this.window.value }));
     this.slider = make("input", "dwb-slider", null, { type: "range", min: "0", step: "1" });
     this.slider.addEventListener("change", () => this.send({ do: "image", at: Number(this.slider.value) }));
-    this.figure.append(this.image, this.slider, this.window, this.caption);
+    this.slide = make("label", "dwb-words", ""); this.slideWords = make("span");
+    this.slide.append(this.slideWords, this.slider);
+    this.windowLabel = make("label", "dwb-words", "Window ");
+    this.windowLabel.append(this.window);
+    const controls = make("div", "dwb-controls");
+    controls.append(this.slide, this.windowLabel, this.caption);
+    this.figure.append(this.image, controls);
     const parts = make("div", "dwb-parts");
     this.tabs = make("div", "dwb-tabs", null, { role: "tablist" });
     for (const [name, words] of TABS) {
@@ -168,8 +174,9 @@ class Hierarchy extends Page {
     this.image.alt = p.alt || "";
     say(this.caption, p.words);
     options(this.window, p.windows, p.window);
-    this.window.hidden = p.windows.length < 2;
-    this.slider.hidden = p.images < 2;
+    this.windowLabel.hidden = p.windows.length < 2;
+    this.slide.hidden = p.images < 2;
+    say(this.slideWords, `${p.slides} ${p.at + 1} of ${grouped(p.images)} `);
     this.slider.max = String(Math.max(0, p.images - 1)); this.slider.value = String(p.at);
     this.slider.setAttribute("aria-label", p.slides); this.slider.setAttribute("aria-valuetext", `${p.at + 1} of ${p.images}`);
     (d.tab === "differences" ? this.differences : this.elements).call(this, d);
@@ -206,8 +213,8 @@ class Hierarchy extends Page {
     const body = make("tbody");
     for (const [agree, column, level, distinct, absent, examples] of d.rows) {
       const tr = make("tr", agree ? "dwb-should" : "");
-      tr.append(make("td", "", agree ? `≠ should agree in the ${level}` : "may differ"), make("td", "dwb-keyword", column), make("td", "dwb-right", grouped(distinct)),
-        make("td", "dwb-right", absent ? grouped(absent) : "–"), make("td", "dwb-value", examples));
+      tr.append(make("td", "", agree ? `≠ should agree in the ${level}` : "may differ"), make("td", "dwb-keyword", column), make("td", "dwb-num", grouped(distinct)),
+        make("td", "dwb-num", absent ? grouped(absent) : "–"), make("td", "dwb-value", examples));
       body.append(tr);
     }
     if (!d.rows.length) body.append(this.nothing(5, d.find ? "No attribute that differs has this in its name." : "Nothing differs."));

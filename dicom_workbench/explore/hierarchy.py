@@ -287,7 +287,7 @@ class Hierarchy(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
     def _picture_state(self) -> dict[str, Any]:
         p, several = self._picture, self._files.height > 1
         return {"words": p.words, "shown": bool(p.png), "alt": f"Picture of the file: {p.words}" if p.png else "", "windows": list(p.windows), "window": p.window,
-                "images": self._files.height if several else p.frames, "at": self._at if several else p.frame, "slides": "File of the series" if several else "Frame"}
+                "images": self._files.height if several else p.frames, "at": self._at if several else p.frame, "slides": "File" if several else "Frame"}
 
     def _found(self) -> tuple[list[list[Any]], int]:
         found = search(self._elements, self._look)

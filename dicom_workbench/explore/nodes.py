@@ -240,7 +240,7 @@ def words_of(node: Node, mask: bool, secret: bytes) -> Words:
         return str(mask_value(v, how_masked(column), secret) if mask else v)
 
     names = [name_of(c) for c in node.conflicts]
-    conflicts = f"{counted(len(names), 'attribute')} not the same in all of it: {', '.join(names[:6])}{' and more' if len(names) > 6 else ''}" if names else ""
+    conflicts = f"Not the same in all of it: {', '.join(names[:6])}{' and more' if len(names) > 6 else ''}" if names else ""
     title, facts = _TOLD[node.level](node, value)
     return Words(title[:120], " · ".join(filter(None, facts))[:200], conflicts, value("Modality"))
 
