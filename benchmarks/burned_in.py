@@ -131,7 +131,7 @@ def placed(layout, who, rows, columns, faint):
 
 def write(made: Planted, name, text, where, size, colour, turned) -> None:
     "Draw one text; remember the rectangle of an identifier."
-    left, top, right, bottom = font(size).getbbox(text)
+    _, _, right, bottom = font(size).getbbox(text)
     stamp = Image.new("L", (int(right) + 2, int(bottom) + 2))
     ImageDraw.Draw(stamp).text((0, 0), text, font=font(size), fill=255)
     ink = np.rot90(np.asarray(stamp, dtype=np.float64) / 255, turned)

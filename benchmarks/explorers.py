@@ -110,8 +110,8 @@ def own_process(workspace: str, rounds: int) -> dict[str, object]:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def clicks_of(visit, places, number: int) -> tuple[list[float], list[int]]:
-    "Click places one after the other; how long until the page was still, and how much came in."
+def clicks_of(visit, places, number: int, quiet: int = 700, asks: bool = True) -> tuple[list[float], list[int]]:
+    "Click places one after the other; how long until the page was still, and how much came in. A click that asks nothing of the kernel does not count, unless nothing ever does."
     visit.page.evaluate(WATCH)
     took, came = [], []
     for i in range(number):
@@ -122,8 +122,8 @@ def clicks_of(visit, places, number: int) -> tuple[list[float], list[int]]:
         visit.page.mouse.move(*place)
         visit.page.mouse.down()
         visit.page.mouse.up()
-        passed = visit.page.evaluate(QUIET, 700)
-        if passed is not None:
+        passed = visit.page.evaluate(QUIET, quiet)
+        if passed is not None and (not asks or sum(visit.received) > before):
             took.append(passed)
             came.append(sum(visit.received) - before)
     return took, came
@@ -176,7 +176,7 @@ w = alt.JupyterChart(alt.hconcat(*[bars(c) for c in picks]), embed_options={'ren
 w"""],
 }
 SPOTS = {  # what can be clicked, and what shows that it is there
-    "quak": ("() => { const f = n => [...n.querySelectorAll('*')].flatMap(e => [e, ...(e.shadowRoot ? f(e.shadowRoot) : [])]); return f(document).filter(e => e.tagName === 'rect' && e.closest('svg') && !e.closest('.jp-Toolbar')).map(e => e.getBoundingClientRect()).filter(b => b.width > 3 && b.height > 3 && b.top > 120 && b.top < innerHeight - 60).map(b => [b.left, b.top, b.width, b.height]); }", 8),
+    "quak": ("() => { const f = n => [...n.querySelectorAll('*')].flatMap(e => [e, ...(e.shadowRoot ? f(e.shadowRoot) : [])]); return f(document).filter(e => e.tagName === 'TH').map(e => e.getBoundingClientRect()).filter(b => b.width > 90 && b.right < innerWidth - 60).map(b => [b.left + 5, b.top + 0.5 * b.height, b.width * 0.4, 0.2 * b.height]); }", 6),
     "itables": ("() => [...document.querySelectorAll('.dt-container th, .dataTables_wrapper th')].map(e => e.getBoundingClientRect()).filter(b => b.width > 3 && b.top > 100).map(b => [b.left, b.top, b.width, b.height])", 3),
     "vegafusion": ("() => [...document.querySelectorAll('.vega-embed svg g.mark-rect path')].map(e => e.getBoundingClientRect()).filter(b => b.width > 4 && b.height > 4).map(b => [b.left, b.top, b.width, b.height])", 9),
 }
@@ -196,9 +196,9 @@ def peer(jupyter, name: str, path: str, clicks: int) -> dict[str, object]:
             if not found:
                 return None
             x, y, w, h = draw.choice(found)
-            return x + w / 2, y + h / 2
+            return x + w * draw.uniform(0.1, 0.9), y + h / 2
 
-        took, came = clicks_of(visit, place, clicks)
+        took, came = clicks_of(visit, place, clicks, 1500, name != "itables")
         visit.page.screenshot(path=str(HERE / "corpus" / f"explorers_{name}.png"))
         return {"name": f"{name} {PEERS[name]}", "shown": shown, "load": load, "click": middle(took) if took else None, "n": len(took), "bytes": (statistics.median(came), max(came)) if came else None,
                 "rss": float(visit.run(MEMORY)), "outside": len(visit.outside), "wrong": len(visit.complaints), "note": NOTES[name]}

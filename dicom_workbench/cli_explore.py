@@ -22,9 +22,11 @@ from urllib.request import urlopen
 import typer
 
 import dicom_workbench
-from .catalog import Catalogue, Source, require
-from .console import CatalogFolder, Workspace, open_lake, out, say
+from .catalog import Catalogue, Source, location, require
+from .catalog.source import FolderAcquisition
+from .console import CatalogFolder, Workspace, made_up, open_lake, out, say
 from .standard.errors import UsageError, WorkbenchError
+from .store import Lake
 
 # %% ../nbs/93_cli_explore.ipynb #d4ce2300
 commands = typer.Typer()
@@ -79,11 +81,12 @@ def settings(
 ) -> dict[str, dict[str, Any]]:
     "Voilà's configuration."
     return {
-        "Voila": {"ip": host, "port": port, "port_retries": 0, "token": token, "open_browser": False, "config_file_paths": [], "log_level": 40},
+        "Voila": {"ip": host, "port": port, "port_retries": 0, "token": token, "open_browser": False, "config_file_paths": [], "log_level": 40,
+                  "tornado_settings": {"ws_ping_interval": 30_000, "ws_ping_timeout": 30_000}},
         "VoilaConfiguration": {
             "template": TEMPLATE, "allow_template_override": "NO", "allow_theme_override": "NO", "preheat_kernel": True, "default_pool_size": 1,
             "file_allowlist": [], "strip_sources": True, "show_tracebacks": False,
-            "extension_allowlist": ["@jupyter-widgets/jupyterlab-manager", "anywidget"],
+            "extension_allowlist": ["@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager", "anywidget"],
         },
         "KernelSpecManager": {"kernel_dirs": []},
         "KernelManager": {"transport": "ipc" if sys.platform == "linux" else "tcp"},  # elsewhere a socket's path may be too long
@@ -145,6 +148,17 @@ def warnings_about(
     return said
 
 
+def _root(source: Source, catalogue: Catalogue, lake: Lake) -> str | None:
+    "The folder of its files, for pictures and elements; None where they are in archives, not here, or an index."
+    of_files = made_up(source, lake)
+    if not isinstance(of_files.acquisition, FolderAcquisition):
+        return None
+    try:
+        return str(location(of_files, catalogue.entry(source.id).folder))
+    except WorkbenchError:
+        return None
+
+
 @commands.command()
 def explore(
     source: Annotated[str, typer.Argument(help="A source of the catalogue that was ingested.")],
@@ -156,7 +170,8 @@ def explore(
     catalog: CatalogFolder = None,
 ) -> None:
     "The explorers of a source as a web page on this machine, behind a token; identifiers masked unless the source is open."
-    wanted = Catalogue.open(catalog).get(source)
+    catalogue = Catalogue.open(catalog)
+    wanted = catalogue.get(source)
     require(wanted, "report")
     if importlib.util.find_spec("voila") is None:
         raise WorkbenchError("Voilà, which serves the page, is not installed.", "pip install 'dicom-workbench[app]'")
@@ -171,7 +186,7 @@ def explore(
         note(lake.folder, wanted.id, "show identifiers", {"explorer": "all", "reached": "this machine" if host in _LOCAL else "network"})
     for line in warnings_about(wanted, host, not hidden):
         say(line)
-    wish = Wish(wanted.id, str(Path(catalog).absolute()) if catalog else None, mask=hidden, reveal=host in _LOCAL)
+    wish = Wish(wanted.id, str(Path(catalog).absolute()) if catalog else None, _root(wanted, catalogue, lake), mask=hidden, reveal=host in _LOCAL)
     say(f"The explorers of {wanted.id} are being prepared; stop them with Ctrl-C. The address, with the token that opens it:")
     environment = {"DICOM_WORKBENCH_WORKSPACE": str(lake.folder), VARIABLE: wish.as_variable()}
     _serve(host, chosen_port, secrets.token_urlsafe(24), environment, browser)

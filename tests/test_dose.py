@@ -35,6 +35,10 @@ from dicom_workbench.analysis.dose_summary import (
     reference_levels,
     study_dose,
 )
+from dicom_workbench.catalog import Catalogue
+from dicom_workbench.report import run_report
+from dicom_workbench.report.dose_files import folder_of, source_dose
+from dicom_workbench.store import Lake, ingest, levels
 from dicom_workbench.teach import answers, synth
 
 SHARED = Path(os.environ.get("DICOM_WORKBENCH_SHARED") or Path(__file__).parents[2] / "shared")
@@ -371,3 +375,65 @@ def test_the_command_says_that_paths_are_outside_the_gate(openrem: Path, tmp_pat
     assert done.exit_code == 0
     assert "outside the catalogue's gate" in done.output
     assert "236.09" not in done.output  # nobody's dose on the screen
+
+
+# The report
+
+SOURCE = """id = "{id}"
+title = "Dose reports"
+institution = "A test"
+country = "ZZ"
+steward = "a-role@example.org"
+access = "open"
+licence = "none"
+citation = "none"
+modalities = ["CT"]
+body_parts = []
+population = "test files"
+deidentified = true
+refresh = "never"
+
+[acquisition]
+kind = "folder"
+root = '{root}'
+"""
+
+
+@pytest.fixture(scope="module")
+def ingested(openrem: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, Catalogue]:
+    folder = tmp_path_factory.mktemp("dose_source")
+    (folder / "catalogue").mkdir()
+    (folder / "catalogue" / "reports.toml").write_text(SOURCE.format(id="reports", root=openrem.as_posix()))
+    lake, catalogue = Lake.open(folder / "workspace"), Catalogue.open(folder / "catalogue")
+    ingest(catalogue.get("reports"), catalogue.entry("reports").folder, lake)
+    return lake, catalogue
+
+
+def test_a_source_tells_what_its_files_tell(ingested: tuple[Lake, Catalogue], openrem: Path) -> None:
+    lake, catalogue = ingested
+    found = source_dose(levels.instances(lake, "reports"), *folder_of(catalogue.get("reports"), catalogue))
+    assert not found.unread
+    direct = read_reports((file.name, file.read_bytes()) for file in sorted(openrem.glob("*.dcm")) if is_report(file))
+    ours, theirs = (frame.filter(pl.col("source") == "rdsr") for frame in (found.dose, direct))
+    assert study_dose(ours).drop("objects").equals(study_dose(theirs).drop("objects"))
+    assert ours.filter("superseded")["SOPInstanceUID"].n_unique() == 2  # Multi-1 and Multi-2
+
+
+def test_where_the_folder_is_gone_it_says_so_and_tells_what_the_store_has(ingested: tuple[Lake, Catalogue]) -> None:
+    lake, _ = ingested
+    found = source_dose(levels.instances(lake, "reports"), None, "the folder of the source is not here")
+    assert sum(found.unread.values()) == found.asked == 30
+    assert set(found.dose["source"]) == {"header", "sc"}
+    assert found.dose.filter(pl.col("source") == "sc")["value"].to_list() == [1102.4]
+
+
+@pytest.mark.slow
+def test_the_report_names_nobody_and_no_single_dose(ingested: tuple[Lake, Catalogue], tmp_path: Path) -> None:
+    lake, catalogue = ingested
+    done = run_report(lake, catalogue.get("reports"), "dose", out=tmp_path, catalogue=Path(catalogue.entry("reports").folder))
+    page = done.html.read_text(encoding="utf-8").split('<details class="dw-fold dw-made">')[0]
+    rows = levels.instances(lake, "reports").select("PatientID", "PatientName", "StudyInstanceUID").collect()
+    for value in {v for column in rows.get_columns() for v in column.drop_nulls().to_list() if len(v) > 5}:
+        assert value not in page
+    assert "1,102.4" not in page
+    assert "Kafwimbi" in page

@@ -160,8 +160,8 @@ def typical_ctdivol(
     rank = pl.col("source").replace_strict({"rdsr": 1, "sc": 3, "header": 5}, return_dtype=pl.Int32)
     best = kept.with_columns(rank=rank).filter(pl.col("rank") == pl.col("rank").min().over("StudyInstanceUID")).with_columns(procedure=pl.lit("CT"))
     words = [pl.col(c).replace("", None).drop_nulls().mode().min() for c in ("region", "protocol", "description")]
-    found = best.group_by(STUDY).agg(value=pl.col("value").median().round(2), objects=pl.col("SOPInstanceUID").n_unique().cast(pl.Int64), date=pl.col("StudyDate").min(),
-                                     witness=pl.col("rank").max().replace_strict(WITNESS, return_dtype=pl.String), said=_either(pl.col("contrast")), *words)
+    found = best.group_by(STUDY).agg(*words, value=pl.col("value").median().round(2), objects=pl.col("SOPInstanceUID").n_unique().cast(pl.Int64), date=pl.col("StudyDate").min(),
+                                     witness=pl.col("rank").max().replace_strict(WITNESS, return_dtype=pl.String), said=_either(pl.col("contrast")))
     text = pl.concat_str(pl.col("description").fill_null(""), pl.col("protocol").fill_null(""), separator=" ")
     return found.with_columns(contrast=pl.coalesce("said", contrast_in(text))).drop("said").sort(STUDY)
 

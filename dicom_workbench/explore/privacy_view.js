@@ -21,6 +21,7 @@ class PrivacyView extends Page {
     this.options.append(line, this.checks);
     this.status = make("div", "dwp-status", null, { role: "status" });
     this.actions = make("div", "dwp-actions", null, { role: "group", "aria-label": "Show only elements to which this happened" });
+    this.buttons = new Map();
     const bar = make("div", "dwb-bar dwp-bar");
     this.look = make("input", "dwb-input", null, { type: "search", placeholder: "keyword, tag or value", "aria-label": "Search the elements by keyword, tag or value", maxlength: "200" });
     this.look.addEventListener("input", later(180, () => this.send({ do: "search", text: this.look.value })));
@@ -59,7 +60,7 @@ class PrivacyView extends Page {
     }));
     if (had) for (const box of this.checks.querySelectorAll("input")) if (box.dataset.option === had) box.focus({ preventScroll: true });
   }
-  sign(action, words) {
+  sign(action) {
     const look = this.model.get("setup").actions[action], mark = make("span", "dwp-sign", look.sign, { "aria-hidden": "true" });
     mark.style.background = look.colour; mark.style.color = look.ink;
     return mark;
@@ -69,15 +70,7 @@ class PrivacyView extends Page {
     if (!s.rows || !looks) return;
     say(this.count, s.words);
     this.status.replaceChildren(...s.status.map(([bad, words]) => make("span", bad ? "dwp-bad" : "", words)));
-    const focused = this.root.getRootNode().activeElement, had = focused && focused.dataset ? focused.dataset.action : null;
-    this.actions.replaceChildren(...s.counts.map(([action, n]) => {
-      const chosen = s.only.includes(action), b = button("", `${looks[action].words}: ${grouped(n)} elements`, "", () => this.send({ do: "only", action, on: !chosen }));
-      b.setAttribute("aria-pressed", String(chosen));
-      b.dataset.action = action; b.disabled = !n && !chosen;
-      b.append(this.sign(action), `${looks[action].words.split(":")[0]} `, make("strong", "", grouped(n)));
-      return b;
-    }));
-    if (had) for (const b of this.actions.children) if (b.dataset.action === had) b.focus({ preventScroll: true });
+    for (const [action, n] of s.counts) this.tally(action, n, s.only.includes(action), looks[action].words);
     if (this.root.getRootNode().activeElement !== this.look) this.look.value = s.find;
     this.pages.show(s.start, s.rows.length, s.total, s.step);
     this.body.replaceChildren(...s.rows.map(r => this.row(r, looks)));
@@ -86,6 +79,22 @@ class PrivacyView extends Page {
       tr.append(make("td", "dwb-null", "No element fits.", { colspan: "6" }));
       this.body.append(tr);
     }
+  }
+  tally(action, n, chosen, words) {  // the button stays the same one, so that it can be clicked while an answer arrives
+    let b = this.buttons.get(action);
+    if (!b) {
+      b = button("", "", "", () => this.send({ do: "only", action, on: b.getAttribute("aria-pressed") !== "true" }));
+      b.dataset.action = action;
+      b.number = make("strong");
+      b.append(this.sign(action), make("span", "", words.split(":")[0]), b.number);
+      this.buttons.set(action, b);
+      this.actions.append(b);
+    }
+    say(b.number, grouped(n));
+    b.title = `${words}: ${grouped(n)} elements`;
+    b.setAttribute("aria-label", b.title);
+    b.setAttribute("aria-pressed", String(chosen));
+    b.disabled = !n && !chosen;
   }
   row([action, tag, name, creator, before, after, why, masked], looks) {
     const tr = make("tr"), first = make("td"), act = make("span", "dwp-action"), words = make("td");

@@ -52,6 +52,7 @@ def check_installed() -> None:
 def _reader(process: int) -> Any:
     "The reader of this process."
     check_installed()
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     rapidocr, cv2 = import_module("rapidocr"), import_module("cv2")
     cv2.setNumThreads(1)
     folder = Path(rapidocr.__file__).parent / "models"
@@ -66,7 +67,7 @@ def _reader(process: int) -> Any:
 
 # %% ../../nbs/privacy/31_ocr.ipynb #d5905973
 _SHORTEST = 736                # pixels of a side, as the reader gets it
-_LONGEST = {2: 2000, 3: 4000}  # of a grey and of a coloured picture
+_LONGEST = {2: 2000, 3: 2800}  # of a grey and of a coloured picture
 _TILE, _OVERLAP = 1280, 160
 _TOO_SMALL = 16                # no letters fit into a picture with a side below that
 
@@ -110,7 +111,7 @@ def _is_text(
 # %% ../../nbs/privacy/31_ocr.ipynb #403b8071
 def words(
     picture: Picture,
-    longest: int = 0,  # larger pictures are made smaller, to this long side; 0: 2000 if grey, 4000 if coloured
+    longest: int = 0,  # larger pictures are made smaller, to this long side; 0: 2000 if grey, 2800 if coloured
 ) -> list[Word]:       # from top to bottom
     "The text in a picture. Raises WorkbenchError where the reader is not installed."
     rows, columns = picture.shape[:2]

@@ -10,7 +10,7 @@ __all__ = ['SMALL', 'SAMPLE', 'columns_of', 'vocabulary_of', 'Family', 'families
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, reduce
+from functools import cache, lru_cache, reduce
 from operator import add
 from typing import NamedTuple
 
@@ -89,8 +89,14 @@ def select(table: pl.DataFrame, asked: Iterable[pl.Expr], shared: bool = False) 
 def _given(rows: pl.DataFrame, names: Sequence[str]) -> list[pl.Series]:
     "What make does, 10 times as fast where no value begins with a blank or a backslash."
     columns = {name: name.split("|")[0] for name in names}
-    begins = rows.select(((pl.col(c) >= "!") & ~pl.col(c).str.starts_with("\\")).alias(name) for name, c in columns.items())
+    begins = rows.select(_begins_well(name) for name in names)
     return [_given_one(name, rows[column], begins[name]) for name, column in columns.items()]
+
+
+@cache
+def _begins_well(name: str) -> pl.Expr:
+    column = pl.col(name.split("|")[0])
+    return ((column >= "!") & ~column.str.starts_with("\\")).alias(name)
 
 
 def _given_one(name: str, column: pl.Series, quick: pl.Series) -> pl.Series:

@@ -9,6 +9,7 @@ __all__ = ['CATEGORIES', 'DIMENSIONS', 'VERACITY', 'SEVERITIES', 'LEVELS', 'INST
 # %% ../../nbs/quality/00_rule.ipynb #cc676ec4
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import polars as pl
 
@@ -88,11 +89,13 @@ def make(
     names: Iterable[str],  # columns of the vocabulary: 'KVP|number'
 ) -> list[pl.Expr]:
     "The expressions that make those columns from the raw ones."
-    made = []
-    for name in sorted(set(names)):
-        column, kind = name.split("|")
-        made.append(_MAKERS[kind](pl.col(column), attribute(column)).alias(name))
-    return made
+    return [_maker(name) for name in sorted(set(names))]
+
+
+@cache
+def _maker(name: str) -> pl.Expr:
+    column, kind = name.split("|")
+    return _MAKERS[kind](pl.col(column), attribute(column)).alias(name)
 
 # %% ../../nbs/quality/00_rule.ipynb #a36e5dcb
 CATEGORIES = (

@@ -19,6 +19,7 @@ import polars as pl
 
 from .. import __version__
 from .assess import KEYS, Assessment, Headers, assess, header_of
+from .bits import numbered
 from .findings import FINDING, findings, patient_hashes, workspace_secret
 from .rule import DIMENSIONS, Rule
 from .rules import RULES
@@ -40,11 +41,17 @@ def _readable(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.filter(pl.col("status").is_in(READABLE), *[pl.col(name).fill_null("") != DICOMDIR for name in kinds])
 
 
+def _distinct(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    "The distinct headers of some rows, with their numbers."
+    headers = rows.select(header_of(names)).to_series()
+    return rows[numbered(headers.to_numpy())[1]].select(header_of(names), *names)
+
+
 def _lacking(parts: Sequence[pl.LazyFrame], shapes: pl.DataFrame) -> tuple[Headers, pl.DataFrame]:
     "The @… columns of each distinct header; what exactly is lacking."
     have = parts[0].collect_schema().names()
     names = ["SOPClassUID", "shape", *[c for c in condition_columns() if c in have]]
-    pairs = pl.concat([p.select(header_of(names), *names).unique().collect() for p in parts]).unique("_header")
+    pairs = pl.concat([_distinct(p.select(names).collect(engine="in-memory"), names) for p in parts]).unique("_header")
     asked = pairs.rename({"SOPClassUID": "sop_class_uid"}).filter(pl.col("sop_class_uid").is_not_null(), pl.col("shape").is_not_null())
     lacks = judge_shapes(asked, shapes)
     known = demands(asked.select("_header", *[c for c in asked.columns if c != "_header"]), shapes)

@@ -311,7 +311,7 @@ def rule_table(
         lines.append((rule.id, rule.title, rule.category, rule.veracity, profile.severity(rule), rule.level, a, v,
                       round(v / a, 6) if a else None, low, high, rounded[i], rule.reference))
     names = ["id", "title", "category", "veracity", "severity", "level", "applicable", "violated", "share", "low", "high", "points_lost", "reference"]
-    return pl.DataFrame(lines, schema=names, orient="row").sort(["points_lost", "violated", "id"], descending=[True, True, False])
+    return pl.DataFrame(lines, schema=names, orient="row", infer_schema_length=None).sort(["points_lost", "violated", "id"], descending=[True, True, False])
 
 
 def wilson(violated: int, applicable: int) -> tuple[float | None, float | None]:
