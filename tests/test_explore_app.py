@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from explorer_browser import Jupyter, Visit, free_port
 
-from dicom_workbench.cli import main
 from dicom_workbench.catalog import Catalogue, Source
+from dicom_workbench.cli import main
 from dicom_workbench.store import Lake, ingest
 
 WARD = """
