@@ -25,7 +25,6 @@ from ..catalog import Catalogue, Source, require
 from .crossfilter import Crossfilter
 from .tables import LEVELS
 from ..standard.errors import UsageError, WorkbenchError
-from ..standard.words import PLURALS
 from ..store import Lake
 
 # %% ../../nbs/explore/40_app.ipynb #d650fbf2
@@ -65,7 +64,7 @@ def note(
     workspace: Path,
     source_id: str,
     what: str,                    # show identifiers, save csv, ...
-    facts: Mapping[str, Any] = {},  # numbers and names of tables, no values  # noqa: B006
+    facts: Mapping[str, Any] = {},  # numbers and names of tables, no values
 ) -> None:
     "Add a line to the workspace's log of the explorers."
     line = {"at": datetime.now().astimezone().isoformat(timespec="seconds"), "user": _user(), "source": source_id, "what": what, **facts}
@@ -152,7 +151,7 @@ def tabs(
 ) -> widgets.Tab:
     "A tab for each explorer that is installed."
     boards = [(title, make) for title, module, make in BOARDS if _there(module)]
-    waiting = [widgets.Box([widgets.HTML("One moment ...")]) for _ in boards]
+    waiting = [widgets.VBox([widgets.HTML("One moment ...")]) for _ in boards]  # a VBox gives its child the whole width
     tab = widgets.Tab(waiting, titles=[title for title, _ in boards], selected_index=0)
     done: set[int] = set()
 
