@@ -231,6 +231,7 @@ def test_a_restricted_source_is_masked_and_what_is_shown_is_logged(explore, jupy
     visit.page.context.close()
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_page_that_is_ready_opens_at_once(explore, jupyter: Jupyter, tmp_path: Path) -> None:
     "From the address to a page that answers clicks, with the kernel made ready before: at most 2 s on a quiet machine."

@@ -65,7 +65,7 @@ class Frames:
         if values.shape[-1] == 1:
             return values[..., 0]
         if self.colour == "YBR_FULL":
-            return convert_color_space(np.asarray(values >> (self.bits - 8), np.uint8), "YBR_FULL", "RGB")
+            return np.asarray(convert_color_space(np.asarray(values >> (self.bits - 8), np.uint8), "YBR_FULL", "RGB"))
         return _eight(values)
 
 
@@ -212,13 +212,13 @@ def write_frames(
 
 def _rle(frames: Frames) -> bytes:
     encoder, header = get_encoder(RLELossless), frames.header
-    facts = dict(
-        rows=frames.values.shape[1], columns=frames.values.shape[2], samples_per_pixel=frames.values.shape[3], number_of_frames=1,
-        bits_allocated=int(header.BitsAllocated), bits_stored=frames.bits, photometric_interpretation=frames.colour,
-        pixel_representation=int(header.get("PixelRepresentation") or 0), planar_configuration=0,
-    )
+    facts = {
+        "rows": frames.values.shape[1], "columns": frames.values.shape[2], "samples_per_pixel": frames.values.shape[3],
+        "number_of_frames": 1, "bits_allocated": int(header.BitsAllocated), "bits_stored": frames.bits, "planar_configuration": 0,
+        "photometric_interpretation": frames.colour, "pixel_representation": int(header.get("PixelRepresentation") or 0),
+    }
     shown = frames.values[..., 0] if frames.values.shape[3] == 1 else frames.values
-    return encapsulate([encoder.encode(np.ascontiguousarray(frame), encoding_plugin="pydicom", **facts) for frame in shown])
+    return bytes(encapsulate([encoder.encode(np.ascontiguousarray(frame), encoding_plugin="pydicom", **facts) for frame in shown]))
 
 
 def _fragments(items: bytes) -> Element:

@@ -55,7 +55,7 @@ def _reader(process: int) -> Any:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     rapidocr, cv2 = import_module("rapidocr"), import_module("cv2")
     cv2.setNumThreads(1)
-    folder = Path(rapidocr.__file__).parent / "models"
+    folder = Path(str(rapidocr.__file__)).parent / "models"
     engine = "EngineConfig.onnxruntime."
     reader = rapidocr.RapidOCR(params={
         **{f"{part}.model_path": str(next(folder.glob(f"*_{part.lower()}_*.onnx"))) for part in _PARTS},
@@ -145,7 +145,7 @@ def grey(
     "A window of values as a picture."
     if high <= low:
         return np.zeros(frame.shape, np.uint8)
-    return np.clip((frame.astype(np.float32) - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip((frame.astype(np.float32) - low) * (255.0 / (high - low)), 0, 255), np.uint8)
 
 
 _BRIGHTER = np.round(255 * (np.arange(256) / 255) ** 0.35).astype(np.uint8)
