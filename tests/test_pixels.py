@@ -18,8 +18,11 @@ from pydicom.tag import Tag
 
 from dicom_workbench.privacy import blank, ocr
 from dicom_workbench.privacy.blank import clean_pixels
+from dicom_workbench.privacy.deidentify import deidentify_object
 from dicom_workbench.privacy.frames import Unreadable, black_of, read_frames, write_frames
+from dicom_workbench.privacy.keys import Key
 from dicom_workbench.privacy.ocr import Word, words
+from dicom_workbench.privacy.policy import load_policy
 from dicom_workbench.privacy.risk_of_pixels import _table, banners, facts_of, risk, risk_of
 from dicom_workbench.privacy.tree import read
 from dicom_workbench.standard.errors import WorkbenchError
@@ -288,6 +291,19 @@ def test_a_picture_without_text_keeps_its_bytes(monkeypatch: pytest.MonkeyPatch)
         old, new = dcmread(io.BytesIO(before)), dcmread(io.BytesIO(after))
         assert (report.status, new.BurnedInAnnotation) == ("clear", "NO")
         assert new.PixelData == old.PixelData and new.file_meta.TransferSyntaxUID == old.file_meta.TransferSyntaxUID
+
+
+def test_a_cleaned_object_says_so_after_de_identification(planted_words) -> None:
+    planted_words((100, 40, 180, 60))
+    data = burned_in.as_object(np.random.default_rng(3).integers(20, 230, (1, 120, 200, 3)).astype(np.uint8), BurnedInAnnotation="YES")
+    cleaned, report = clean_pixels(data)
+    policy = load_policy("basic", ["clean-pixel-data"])
+    outcome = deidentify_object(cleaned, policy, Key(bytes(range(32))), pixels_cleaned=report.read)
+    ds = dcmread(io.BytesIO(outcome.data))
+    assert outcome.status == "delivered"
+    assert "113101" in [item.CodeValue for item in ds.DeidentificationMethodCodeSequence]
+    assert ds.BurnedInAnnotation == "NO"
+    assert np.array_equal(ds.pixel_array[None], burned_in.pixels_of(cleaned))
 
 
 # Films, markers, black

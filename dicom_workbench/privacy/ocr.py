@@ -124,7 +124,7 @@ def words(
         for left, right in _parts(colour.shape[1]):
             found = reader(np.ascontiguousarray(colour[top:bottom, left:right]))
             if found.boxes is not None:
-                corners = (np.asarray(found.boxes) + (left, top)) / scale
+                corners = np.add(found.boxes, (left, top)) / scale
                 seen.update(_words(corners, found.txts, found.scores, rows, columns))
     return sorted(seen, key=lambda word: (word.box[1], word.box[0], word.text))
 
