@@ -6,7 +6,16 @@ import pytest
 
 from dicom_workbench.privacy.keys import Key
 from dicom_workbench.privacy.policy import load_policy
-from dicom_workbench.privacy.risk import QUASI_IDENTIFIERS, SENSITIVE, assess_risk, classes, filled, k_anonymity, l_diversity, small_cells
+from dicom_workbench.privacy.risk import (
+    QUASI_IDENTIFIERS,
+    SENSITIVE,
+    assess_risk,
+    classes,
+    filled,
+    k_anonymity,
+    l_diversity,
+    small_cells,
+)
 from dicom_workbench.privacy.tables import deidentify_table
 from dicom_workbench.privacy.values import capped_age
 from dicom_workbench.standard.attributes import COLUMNS

@@ -13,7 +13,14 @@ from dicom_workbench.acquire import scan
 from dicom_workbench.privacy.deidentify import deidentify_object
 from dicom_workbench.privacy.keys import Key
 from dicom_workbench.privacy.policy import load_policy
-from dicom_workbench.privacy.tables import DEIDENTIFIED, deidentify_rows, deidentify_source, deidentify_table, mapped_uids, write_deidentified
+from dicom_workbench.privacy.tables import (
+    DEIDENTIFIED,
+    deidentify_rows,
+    deidentify_source,
+    deidentify_table,
+    mapped_uids,
+    write_deidentified,
+)
 from dicom_workbench.standard.attributes import ATTRIBUTES, COLUMNS
 from dicom_workbench.standard.errors import UsageError
 from dicom_workbench.store import Lake, levels
@@ -86,7 +93,7 @@ def test_no_planted_identifier_is_left_in_any_column(tmp_path: Path, samples: Pa
     text = deidentify_rows(rows, load_policy("basic", OPTIONS[name]), KEY).write_csv().lower()
     secret = ["mwansakapwe", "chileshe", "0012345", "acc778899", "12345678"]
     secret += ["roomseven"] if "device" not in " ".join(OPTIONS[name]) else []
-    secret += [u for u in rows["SOPInstanceUID"]] if "retain-uids" not in OPTIONS[name] else []
+    secret += list(rows["SOPInstanceUID"]) if "retain-uids" not in OPTIONS[name] else []
     assert [s for s in secret if s in text] == []
 
 
