@@ -131,6 +131,7 @@ def test_the_readme_holds_the_line_that_runs_the_tests() -> None:
 
 def test_a_skip_for_a_missing_program_fails_where_everything_has_to_be_there(tmp_path: Path) -> None:
     shutil.copy(ROOT / "tests/conftest.py", tmp_path)
+    shutil.copy(ROOT / "tests/explorer_browser.py", tmp_path)  # conftest imports it
     (tmp_path / "test_it.py").write_text(
         "import pytest\ndef test_program(): pytest.skip('no chromium')\ndef test_data(): pytest.skip('no shared data')\n"
     )
