@@ -62,6 +62,7 @@ def patients(tree: Tree) -> list[Node]:
     return found
 
 
+@pytest.mark.slow
 def test_the_tree_holds_every_entity_of_the_levels_and_says_the_same_of_it(hospital: tuple[Lake, Path]) -> None:
     lake, _ = hospital
     tree = Tree(lake, SOURCE, size=7)
@@ -154,6 +155,7 @@ def act(explorer: Hierarchy, **message: object) -> None:
     explorer._hear(None, message, None)
 
 
+@pytest.mark.slow
 def test_everything_opened_still_fits_into_a_message(hospital: tuple[Lake, Path]) -> None:
     lake, _ = hospital
     explorer = Hierarchy(lake, SOURCE, rows=25, mask=False)
