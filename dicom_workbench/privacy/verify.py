@@ -7,9 +7,11 @@ __all__ = ['verify_object', 'new_errors', 'check_with_pydicom', 'Verdict', 'veri
 
 # %% ../../nbs/privacy/44_verify.ipynb #8eeae422
 import gc
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -219,7 +221,7 @@ def new_errors(
     original: Path,
 ) -> list[str]:  # without values; [] also where dciodvfy is not installed
     "Errors of dciodvfy that the original does not have."
-    program = shutil.which("dciodvfy")
+    program = shutil.which("dciodvfy", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     with output.open("rb") as stream:
         deflated = DEFLATED.encode() in stream.read(1000)  # it cannot inflate
     if not program or deflated:
