@@ -53,6 +53,22 @@ def test_the_lake_holds_what_the_scan_reads(ward: Path, write_source, tmp_path: 
     assert done.rows == len(stored) == sum(done.statuses.values())
 
 
+@pytest.mark.parametrize("name", ["My Documents", "Übung 1", "a+b & c"])
+def test_a_workspace_may_have_a_name_with_blanks(ward: Path, write_source, tmp_path: Path, name: str) -> None:
+    lake = Lake.open(tmp_path / name / "ws")
+    ingest_ward(write_source(ward), lake)
+    (ward / "CT_small.dcm").unlink()
+    again = ingest_ward(write_source(ward), Lake.open(tmp_path / name / "ws"))
+    assert len(contents(lake)) == again.rows and levels.patients(lake, "ward").collect().height
+    assert all(shard.is_file() for shard in lake.files("instances", "ward"))
+
+
+@pytest.mark.parametrize("name", ["#1", "50%", "[old]", "what?"])
+def test_a_name_that_the_table_format_cannot_bear_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="stumbles over"):
+        Lake.open(tmp_path / name / "ws")
+
+
 def test_processes_give_the_same_version_as_one(ward: Path, write_source, tmp_path: Path) -> None:
     catalogue = write_source(ward)
     one = ingest_ward(catalogue, Lake.open(tmp_path / "one"))

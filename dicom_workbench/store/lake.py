@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Schema
@@ -138,7 +139,7 @@ class Lake:
         table = self.table(name, version)
         if table is None:
             return []
-        return sorted(Path(uri.removeprefix("file://")) for uri in table.file_uris(file_pruning_predicate=[("source_id", "=", source_id)]))
+        return sorted(Path(unquote(uri.removeprefix("file://"))) for uri in table.file_uris(file_pruning_predicate=[("source_id", "=", source_id)]))
 
     def commit(
         self,
@@ -250,8 +251,15 @@ class Lake:
     ) -> pl.LazyFrame:
         "The raw rows of a source: every file, whatever its status; or every series of an index."
         name = self.table_of(source_id)
-        scanned = pl.scan_delta(str(self.folder / name), version=self.delta_version(source_id, version))
-        return scanned.filter(pl.col("source_id") == source_id)
+        at = self.delta_version(source_id, version)
+        table, shards = self.table(name, at), self.files(name, source_id, at)
+        assert table is not None
+        columns = pl.Schema(table.schema().to_arrow())  # not pl.scan_delta: it stumbles over a folder with a blank in its name
+        written = pl.Schema({column: dtype for column, dtype in columns.items() if column != "source_id"})
+        if not shards:
+            return pl.LazyFrame(schema=columns)
+        scanned = pl.scan_parquet(shards, schema=written, missing_columns="insert", hive_partitioning=False)
+        return scanned.with_columns(source_id=pl.lit(source_id)).select(columns.names())
 
     def shapes(
         self,

@@ -47,6 +47,9 @@ def open_workspace(
     create: bool = True,  # make it where it does not exist; False: it has to be there
 ) -> Path:
     "A workspace that can be used. Raises UsageError where the folder is something else, WorkbenchError where it cannot be made."
+    odd = sorted(set("#%?[]").intersection(str(folder.absolute())))
+    if odd:  # Delta Lake takes a path for an address
+        raise UsageError(f"A workspace cannot lie at '{folder}': the table format stumbles over {' '.join(odd)} in a path.", "Name another folder with --workspace.")
     if is_workspace(folder):
         _check_format(folder)
         return folder
