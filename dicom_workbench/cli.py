@@ -114,6 +114,7 @@ def ingest(
     sources: SourceNames = None,
     every: EverySource = False,
     elements: Annotated[bool, typer.Option("--elements", help="Keep every element of every header too.")] = False,
+    pixel_hash: Annotated[bool, typer.Option("--pixel-hash", help="Read the pixels too, to find the same image under other UIDs.")] = False,
     engine: Engine = "serial",
     workers: Workers = None,
     address: Address = None,
@@ -133,7 +134,7 @@ def ingest(
     for source in wanted:
         with one_of_many(codes, alone=len(wanted) == 1), progress(f"Ingesting {source.id}") as step:
             start = time.perf_counter()
-            done = ingest_source(made_up(source, lake), catalogue.entry(source.id).folder, lake, engine, workers, step, address, elements)
+            done = ingest_source(made_up(source, lake), catalogue.entry(source.id).folder, lake, engine, workers, step, address, elements, pixel_hash)
             results.append(vars(done))
             _tell(source, done, time.perf_counter() - start)
     if as_json:
@@ -218,8 +219,9 @@ def _parameters(given: list[str]) -> dict[str, str]:
 @app.command()
 def report(
     sources: SourceNames = None,
-    every: EverySource = False,
-    template: Annotated[str, typer.Option(help="Name of a report template, or the path of your own notebook.")] = "source_profile",
+    every: Annotated[bool, typer.Option("--all", help="All templates that apply to the sources named, with an index; without a source: to every source of the catalogue.")] = False,
+    template: Annotated[str | None, typer.Option(help="Name of a report template, or the path of your own notebook; by default source_profile.")] = None,
+    workers: Annotated[int | None, typer.Option(help="With --all: how many reports at a time; by default by processors and memory.")] = None,
     pin: Annotated[str | None, typer.Option(help="A source version or a Delta version; by default the latest.")] = None,
     parameter: Annotated[list[str] | None, typer.Option("-p", help="A parameter of the template, name=value.")] = None,
     released: Annotated[bool, typer.Option("--released", help="A page that may leave the house: nothing about few patients. Asks the gate for release too.")] = False,
@@ -229,14 +231,23 @@ def report(
     catalog: CatalogFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    "One reproducible report a source: a self-contained HTML page, the executed notebook and a manifest."
+    "Reproducible reports of sources: each a self-contained HTML page, the executed notebook and a manifest."
     from dicom_workbench.privacy.suppression import checked_threshold
     from dicom_workbench.report import NotReported, ReportResult, index, run_report
     from dicom_workbench.report.run import check_parameters, find_template, parameters_of
 
     catalogue = Catalogue.open(catalog)
-    wanted = chosen(catalogue, sources, every)
-    notebook = find_template(template)
+    wanted = chosen(catalogue, sources, every and not sources)
+    if every and template is None:
+        if parameter:
+            raise UsageError("--all runs templates with their defaults; -p belongs to one template.", "Name it with --template.")
+        _all_reports(wanted, bool(sources), pin, checked_threshold(threshold) if released else 0, workers, output, workspace, catalog, as_json)
+        return
+    if workers is not None:
+        raise UsageError("--workers belongs to --all.", "Leave it out, or add --all.")
+    if every and sources:
+        raise UsageError("--all runs all templates, and --template only one.", "Leave one of them out.")
+    notebook = find_template(template or "source_profile")
     parameters = check_parameters(_parameters(parameter or []), parameters_of(notebook), notebook.stem)
     checked_threshold(threshold)
     if not every:  # said before a workspace is looked for
@@ -272,6 +283,54 @@ def report(
     if as_json:
         made = [r for r in results if isinstance(r, ReportResult)]
         print_json([json.loads(r.manifest.read_text(encoding="utf-8")) | {"html": str(r.html)} for r in made])
+    end(codes)
+
+# %% ../nbs/90_cli.ipynb #e96f162e
+def _all_reports(
+    wanted: list[Source], named: bool, pin: str | None, released: int, workers: int | None, output: Path, workspace: str | None, catalog: str | None, as_json: bool,
+) -> None:
+    "All templates that apply to each source, and their index. A report that fails is said, with exit code 1 at the end."
+    from dicom_workbench.report import run_all
+    from dicom_workbench.report.many import AllReports, Made, NotMade, index_of_sources
+
+    if named:  # said before a workspace is looked for
+        for source in wanted:
+            require(source, "report")
+            if released:
+                require(source, "release")
+    lake = open_lake(workspace, create=False)
+    codes: list[int] = []
+    done: list[AllReports] = []
+    refused: dict[str, str] = {}
+    for source in wanted:
+        if not named and source.id not in lake.sources():
+            say(f"{source.id}: not ingested yet, left out.")
+            continue
+
+        def tell(report: Made | NotMade, count: int, total: int, source: str = source.id) -> None:
+            failed = f" failed: {report.reason} {report.remedy}" if isinstance(report, NotMade) else ""
+            say(f"{source}: {count} of {total}, {report.template}{failed} ({report.seconds:.1f} s)")
+        start = time.perf_counter()
+        with one_of_many(codes, alone=len(wanted) == 1):
+            try:
+                found = run_all(lake, source, pin, output, catalog, released, workers, tell)
+            except WorkbenchError as error:
+                refused[source.id] = str(error)
+                raise
+            done.append(found)
+            codes += [1] if found.failed else []
+            made, apart = sum(isinstance(r, Made) for r in found.reports), [r.template for r in found.reports if isinstance(r, NotMade) and not r.failed]
+            say(f"{source.id}: {counted(made, 'report')} in {time.perf_counter() - start:.1f} s" + (f"; not for this source: {', '.join(apart)}" if apart else ""))
+            if released:
+                say(f"  What was left out, and why: {lake.folder / 'releases' / source.id} (identified data; it stays inside)")
+            if not as_json:
+                out.print(str(found.index), markup=False)
+    if not named:
+        say(f"All reports: {index_of_sources(output, done, refused)}")
+    if as_json:
+        print_json([{"source": d.source_id, "source_version": d.source_version, "index": str(d.index), "reports": [
+            {"template": r.template, "html": str(d.index.parent / r.folder / "report.html")} if isinstance(r, Made) else {"template": r.template, "failed": r.failed, "reason": r.reason, "remedy": r.remedy}
+            for r in d.reports]} for d in done])
     end(codes)
 
 # %% ../nbs/90_cli.ipynb #5ffed73c
@@ -493,9 +552,10 @@ def main() -> None:
     except WorkbenchError as error:
         say(("Refused: " if isinstance(error, Refused) else "") + str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        say("Stopped. What was done is kept; run the same command again to go on.")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # typer makes this of Ctrl-C
+            say("Stopped. What was done is kept; run the same command again to go on.")
+        raise
     except OSError as error:
         if os.environ.get("DICOM_WORKBENCH_TRACEBACK"):
             raise

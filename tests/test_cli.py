@@ -157,7 +157,7 @@ def test_with_all_one_refused_source_does_not_stop_the_others(run, ward: Path, w
     write_source(ward, id="open_ward")
     run("ingest", "ward", "open_ward", "--catalog", catalogue)
     write_source(ward, access="restricted", more=APPROVAL.format(number="N-1", expires="2021-12-31"))
-    code, _, err = run("report", "--all", "--catalog", catalogue, "-o", "out")
+    code, _, err = run("report", "--all", "--template", "source_profile", "--catalog", catalogue, "-o", "out")
     assert code == 3 and "N-1" in err
     page = Path("out/index.html").read_text()
     assert "open_ward/source_profile/report.html" in page and "N-1" in page
@@ -217,3 +217,12 @@ def test_tutorials_are_copied_once_and_never_overwritten(tmp_path: Path) -> None
         notebook.write_text("mine")
     assert copy_tutorials(tmp_path / "t") == 0
     assert all(notebook.read_text() == "mine" for notebook in first)
+
+
+def test_control_c_ends_with_a_line_that_says_what_was_kept(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dicom_workbench.cli.Catalogue.open", stopped)
+    code, _, err = run("sources")
+    assert code == 130 and one_clear_line(err).startswith("Stopped. What was done is kept")

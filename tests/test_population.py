@@ -118,6 +118,15 @@ def test_patients_who_cannot_be_compared_are_counted(rows: pl.DataFrame, tmp_pat
 
 
 @pytest.mark.slow
+def test_every_table_of_idc_equals_another_engine(idc_table: Path) -> None:
+    import subprocess
+    import sys
+
+    done = subprocess.run([sys.executable, Path(__file__).resolve().parents[1] / "benchmarks/population.py", "--numbers"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.count(" 0 differ") == 8, done.stdout + done.stderr
+
+
+@pytest.mark.slow
 def test_series_added_and_removed_between_releases_of_idc(tmp_path: Path) -> None:
     import subprocess
     import sys

@@ -34,6 +34,7 @@ def deviation(
 
 # %% ../../nbs/analysis/51_anomalies.ipynb #1ad95118
 _GROUP = ("Modality", "StationName", "ManufacturerModelName")
+_BESIDE = {"FlipAngle": "RepetitionTime"}  # setting -> another that has to be the same
 FOUND = {"row": pl.Int64, "setting": pl.String, "unit": pl.String, "value": pl.Float64, "usual": pl.Float64, "deviation": pl.Float64, "ratio": pl.Float64,
          "n": pl.Int64, "hint": pl.String}
 
@@ -51,9 +52,12 @@ def odd_settings(
     title = pl.coalesce([pl.col(c) for c in ("ProtocolName", "SeriesDescription") if c in names] or [pl.lit(None, dtype=pl.String)]).fill_null("")
     numbered = rows if "row" in names else rows.with_row_index("row")
     group = [c for c in _GROUP if c in names]
-    long = (numbered.select(pl.col("row").cast(pl.Int64), *group, title.alias("protocol"), *[pl.col(c).cast(pl.Float64, strict=False) for c in have])
-            .unpivot(have, index=["row", *group, "protocol"], variable_name="setting").filter(pl.col("value") > 0))
-    within = [*group, "protocol", "setting"]
+    beside = {f"_{c}": c for c in _BESIDE.values() if c in names}
+    long = (numbered.select(pl.col("row").cast(pl.Int64), *group, title.alias("protocol"), *[pl.col(c).cast(pl.Float64, strict=False).alias(n) for n, c in beside.items()],
+                            *[pl.col(c).cast(pl.Float64, strict=False) for c in have])
+            .unpivot(have, index=["row", *group, "protocol", *beside], variable_name="setting").filter(pl.col("value") > 0)
+            .with_columns(pl.when(pl.col("setting").is_in([s for s, c in _BESIDE.items() if c == own])).then(name).alias(name) for name, own in beside.items()))
+    within = [*group, "protocol", "setting", *beside]
     usual = pl.col("value").median().over(within)
     marked = long.with_columns(deviation=deviation(pl.col("value"), within), usual=usual, n=pl.len().over(within).cast(pl.Int64)).filter(pl.col("deviation") >= far)
     ratio = pl.col("value") / pl.col("usual")

@@ -131,10 +131,11 @@ def bars(
     width: int = 680,                          # of the plot in px
     withheld: int | None = None,               # released: records of values that may not be named, for one bar; inside: None
     apart: str = "not shown one by one",       # what that bar is called
+    ranked: bool = True,                       # the largest first; otherwise all, in the order they are given (age groups, days)
 ) -> Drawing:
-    "Horizontal bars, the largest first, each with its count and its share of all records."
+    "Horizontal bars, each with its count and its share of all records."
     n, missing = int(counts["n"].sum()) + (withheld or 0), int(counts.filter(pl.col("value").is_null())["n"].sum())
-    shown = top_and_others(counts, top)
+    shown = top_and_others(counts, top) if ranked else counts.drop_nulls("value").select("value", pl.col("n").cast(pl.Int64), others=pl.lit(False))
     if withheld:
         shown = shown.vstack(pl.DataFrame([(apart, withheld, True)], schema=shown.schema, orient="row"))
     rows = [{"label": _cut(v if o else label(v)), "n": k, "text": f"{grouped(k)} ({percent(k, n)})",

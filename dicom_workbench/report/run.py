@@ -210,6 +210,9 @@ _OF_CODE = ("NameError", "AttributeError", "ImportError", "ModuleNotFoundError",
 _MIXED = ("TypeError", "KeyError", "ColumnNotFoundError", "SchemaError")  # about code, but they quote what they met
 
 
+_PLACE = re.compile(r" \((?:[A-Za-z]:)?[\\/][^()]*\)")  # the file that an ImportError names at its end
+
+
 def failure(
     template: str,
     cell: int | None,  # number of the code cell
@@ -221,7 +224,7 @@ def failure(
         if kind == known.__name__:
             return known(said)
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    about = lines[0].rstrip(".") if lines and kind in _OF_CODE else _masked(lines[0]) if lines and kind in _MIXED else ""
+    about = _PLACE.sub("", lines[0]).rstrip(".") if lines and kind in _OF_CODE else _masked(lines[0]) if lines and kind in _MIXED else ""
     told = f"{kind}: {about}" if about else kind
     where = f"in its code cell {cell}" if cell else "while running"
     return WorkbenchError(f"The template '{template}' failed {where}: {told}.", "Open the template in JupyterLab with the same parameters to see more.")
