@@ -18,6 +18,7 @@ from dicom_workbench.quality.rule import make
 from dicom_workbench.quality.rules import RULES
 from dicom_workbench.quality.run import assess_table
 from dicom_workbench.quality.score import SCOPES, Counts, count, load_profile, profiles, rule_table, score, scores
+from dicom_workbench.standard.errors import UsageError
 from dicom_workbench.teach.hospital import make_table
 
 UIDS = ("SOPInstanceUID", "MediaStorageSOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
@@ -189,3 +190,16 @@ def test_a_table_of_contents_is_not_judged() -> None:
 def test_every_pattern_of_a_profile_fits_a_rule(name: str) -> None:
     for pattern in load_profile(name).severities:
         assert any(r.id == pattern or (pattern.endswith("*") and r.id.startswith(pattern[:-1])) for r in RULES), pattern
+
+
+def test_without_caution_a_rule_that_speaks_of_nobody_costs_nothing(hospital: pl.DataFrame) -> None:
+    found = score(count(assess_table(hospital.lazy())[0], "study"), replace(PROFILE, caution=0.0))
+    assert not np.isnan(found.total).any() and not np.isnan(found.lost).any()
+    assert np.allclose(found.total + found.lost.sum(axis=1), 100)
+
+
+@pytest.mark.parametrize("line", ["caution = -1", "reach = 2", "reach = nan", "caution = inf"])
+def test_thresholds_that_make_no_sense_are_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / "mine.toml").write_text(f'title = "Mine"\n{line}\n')
+    with pytest.raises(UsageError, match="reach is a share"):
+        load_profile(str(tmp_path / "mine.toml"))

@@ -215,7 +215,10 @@ def _profile(name: str, found: dict[str, object]) -> Profile:
         raise ValueError("weights are of error, warning, info; dimensions are " + ", ".join(DIMENSIONS))
     if any(not isinstance(v, int | float) or v < 0 for v in (*weights.values(), *dimensions.values())):
         raise ValueError("a weight is a number from 0")
-    return Profile(name, str(found["title"]), weights, dimensions, severities, float(found.get("reach", 0.05)), float(found.get("caution", 1.0)))  # type: ignore[arg-type]
+    reach, caution = (float(found.get(key, usual)) for key, usual in (("reach", 0.05), ("caution", 1.0)))  # type: ignore[arg-type]
+    if not 0 <= reach <= 1 or not 0 <= caution < float("inf"):
+        raise ValueError("reach is a share from 0 to 1, caution a number from 0")
+    return Profile(name, str(found["title"]), weights, dimensions, severities, reach, caution)
 
 # %% ../../nbs/quality/11_score.ipynb #cbfa9d50
 @dataclass(frozen=True)
@@ -243,7 +246,7 @@ def score(
     applies, fails = counts.applies[:, weighty].astype(float), counts.fails[:, weighty]
     reach = np.minimum(1.0, applies / np.maximum(profile.reach * counts.entities[:, weighty], 1e-9))
     weighted = weight[weighty] * reach
-    failed = weighted * fails / (applies + profile.caution)
+    failed = weighted * fails / np.maximum(applies + profile.caution, 1e-9)
     shares, lost, found = np.zeros(len(applies)), np.zeros((len(applies), len(weight))), {}
     for dimension in DIMENSIONS:
         mine = np.flatnonzero([counts.rules[i].dimension == dimension for i in weighty])
