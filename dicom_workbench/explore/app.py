@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VARIABLE', 'LOG', 'Board', 'BOARDS', 'Wish', 'masked_by_default', 'note', 'Place', 'Guarded', 'guarded', 'rows_board',
-           'tree_board', 'tabs', 'page', 'served']
+           'tree_board', 'quality_tab', 'catalogue_tab', 'review_tab', 'tabs', 'page', 'served']
 
 # %% ../../nbs/explore/40_app.ipynb #9cabd5c1
 import getpass
@@ -134,11 +134,37 @@ def tree_board(place: Place) -> widgets.Widget:
     made: widgets.Widget = kind(place.lake, place.source.id, root=place.wish.root, mask=place.wish.mask, log=place.log, title=place.source.title)
     return made
 
+# %% ../../nbs/explore/40_app.ipynb #e77b9a25
+def quality_tab(place: Place) -> widgets.Widget:
+    "The scorecard."
+    board: Any = importlib.import_module("dicom_workbench.explore.quality_board")
+    made: widgets.Widget = guarded(board.QualityBoard, place.wish)(place.lake, place.source.id, mask=place.wish.mask, asking=place.wish.reveal, log=place.log, title=place.source.title)
+    return made
+
+
+def catalogue_tab(place: Place) -> widgets.Widget:
+    "The sources and their gates."
+    board: Any = importlib.import_module("dicom_workbench.explore.catalog_board")
+    own = place.wish.reveal
+    made: widgets.Widget = board.CatalogBoard(place.lake, Catalogue.open(place.wish.catalog), sources=None if own else [place.source.id], reading=own, log=place.log)
+    return made
+
+# %% ../../nbs/explore/40_app.ipynb #d01fccb4
+def review_tab(place: Place) -> widgets.Widget:
+    "The MR series that the program is unsure of."
+    review: Any = importlib.import_module("dicom_workbench.explore.series_review")
+    made: widgets.Widget = guarded(review.SeriesReview, place.wish)(place.lake, place.source.id, root=place.wish.root, keep=place.wish.reveal, mask=place.wish.mask, log=place.log,
+                                                                    title=place.source.title)
+    return made
+
 # %% ../../nbs/explore/40_app.ipynb #d91ce072
 Board = Callable[[Place], widgets.Widget]
 BOARDS: tuple[tuple[str, str, Board], ...] = (  # title, the module that it needs, how it is made
     ("Rows", "crossfilter", rows_board),
     ("Patient by patient", "hierarchy", tree_board),
+    ("Series to review", "series_review", review_tab),
+    ("Quality", "quality_board", quality_tab),
+    ("Catalogue", "catalog_board", catalogue_tab),
 )
 
 

@@ -198,7 +198,7 @@ class Hierarchy extends Page {
     const body = make("tbody");
     for (const [tag, name, vr, value, creator, masked] of d.rows) {
       const tr = make("tr"), words = make("td");
-      words.append(make("span", "dwb-keyword", name));
+      words.append(keyword(name));
       if (creator) words.append(make("span", "dwb-creator", creator, { title: "private, of this creator" }));
       const v = make("td", "dwb-value" + (masked ? " dwb-masked" : "") + (value === "" ? " dwb-null" : ""), value === "" ? "(empty)" : value);
       if (masked) v.title = "an identifier, hidden";

@@ -47,10 +47,7 @@ def title_of(column: str) -> str:
     if facts and facts.title:
         return facts.title
     above, _, conflict = column.rpartition("_")
-    try:
-        return f"{name_of(above)}: conflicts" if conflict == "conflict" else name_of(column)
-    except KeyError:  # a name like "dec", which pydicom takes for the number of an element
-        return column
+    return f"{name_of(above)}: conflicts" if conflict == "conflict" else name_of(column)
 
 # %% ../../nbs/explore/09_masks.ipynb #ba4021e1
 @cache

@@ -1,11 +1,15 @@
 // What the pages of hierarchy.js and privacy_view.js share; put before them by the widget, since a widget is one file.
 // Words come from DICOM headers, so they are never parsed as HTML: text goes into the page by textContent and setAttribute.
 
+// JupyterLab takes the arrow keys and single letters for its own shortcuts, unless what has the focus itself says no; an element around it is not asked.
+const FOCUSED = ["button", "input", "select", "summary"];
+
 function make(tag, cls = "", text = null, attributes = {}) {
   const e = document.createElement(tag);
   if (cls) e.className = cls;
   if (text !== null) e.textContent = text;
   for (const [k, v] of Object.entries(attributes)) e.setAttribute(k, v);
+  if (FOCUSED.includes(tag) || "tabindex" in attributes) e.setAttribute("data-lm-suppress-shortcuts", "true");
   return e;
 }
 
@@ -14,6 +18,12 @@ function button(text, label, cls, act) {
   if (label) { b.setAttribute("aria-label", label); b.title = label; }
   b.addEventListener("click", act);
   return b;
+}
+
+function keyword(text) {  // may break between its words, not within them
+  const span = make("span", "dwb-keyword");
+  text.split(/(?<=[a-z0-9])(?=[A-Z])/).forEach((part, i) => { if (i) span.append(make("wbr")); span.append(part); });
+  return span;
 }
 
 const grouped = n => n.toLocaleString("en-US");

@@ -103,7 +103,7 @@ class PrivacyView extends Page {
     act.append(this.sign(action), make("span", "", action));
     act.title = looks[action].words;
     first.append(act);
-    words.append(make("span", "dwb-keyword", name));
+    words.append(keyword(name));
     if (creator) words.append(make("span", "dwb-creator", creator, { title: "private, of this creator" }));
     const cell = (value, cls) => make("td", `dwb-value ${cls}` + (value === null || value === "" ? " dwb-null" : ""), value === null ? "–" : value === "" ? "(empty)" : value);
     const was = cell(before, "dwp-before" + (masked ? " dwb-masked" : "")), now = cell(after, "dwp-after" + (action === "keep" ? " dwp-same" : ""));

@@ -8,7 +8,7 @@ __all__ = ['PLURALS', 'grouped', 'percent', 'counted', 'name_of']
 # %% ../../nbs/standard/08_words.ipynb #de73cdf6
 from functools import cache
 
-from pydicom.datadict import dictionary_description
+from pydicom.datadict import dictionary_description, tag_for_keyword
 
 # %% ../../nbs/standard/08_words.ipynb #e860d0ca
 def grouped(
@@ -49,8 +49,8 @@ def name_of(
     column: str,  # a keyword, or sequence and keyword joined by "_"
 ) -> str:         # DICOM's name; what is no keyword stays as it is
     "The name of a column in the words of the standard."
-    try:
-        names = [dictionary_description(keyword) for keyword in column.split("_")]
-    except ValueError:
+    keywords = column.split("_")
+    if any(tag_for_keyword(keyword) is None for keyword in keywords):
         return column
+    names = [dictionary_description(keyword) for keyword in keywords]
     return ": ".join(name.removesuffix(" Sequence") if i == 0 and len(names) > 1 else name for i, name in enumerate(names))
