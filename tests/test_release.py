@@ -197,7 +197,7 @@ def ward_files(folder: Path, samples: Path) -> None:
         ds.PatientID, ds.PatientName = f"SECRETID{i:03}", f"Mwansakapwe{i:03}^Chileshe"
         for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
             setattr(ds, keyword, generate_uid(entropy_srcs=[keyword, str(i)]))
-        ds.PatientSex, ds.StudyDate, ds.StationName = "O" if i < 3 else "FM"[i % 2], f"{2019 + i % 3}0307", "ROOMSEVEN"
+        ds.PatientSex, ds.StudyDate, ds.StationName = "O" if i < 3 else "FM"[i % 2], f"{1959 if 12 <= i < 24 else 2019 + i % 3}0307", "ROOMSEVEN"
         ds.Manufacturer, ds.ImageComments = "RAREMAKER" if i == 5 else "SIEMENS", f"seen by Dr Mumba, ward {i}"
         ds.save_as(folder / f"Mwansakapwe{i:03}.dcm")
 

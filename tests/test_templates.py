@@ -231,7 +231,7 @@ def test_the_same_bytes_twice(house: tuple[Lake, Path], tmp_path: Path, name: st
 
 @pytest.mark.slow
 @pytest.mark.parametrize("released", [0, 10], ids=["inside", "released"])
-@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("name", sorted(templates()))
 def test_idc_answers_and_leaks_nothing(idc_lake: Lake, name: str, released: int) -> None:
     done = run_here(name, idc_lake, "idc_chest_xray", None, released)
     assert LEFT_OUT not in text_of(done)
