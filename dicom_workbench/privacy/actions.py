@@ -90,7 +90,7 @@ class Place:
     declared: bytes                                           # its character set
     outer: "Place | None" = None                              # the one that it is in
     around: Element | None = None                             # the sequence that it is an item of
-    special: Mapping[int, str] = field(default_factory=dict)  # tag -> action, where this item has its own
+    special: Mapping[int, str] | None = None                  # tag -> action, where this item has its own
     creators: dict[int, str] | None = None                    # of private blocks: tag -> name
     safe: frozenset[int] = frozenset()                        # private blocks with something safe: their creators' tags
 

@@ -48,20 +48,44 @@ class Outcome:
 _Within = tuple[int, ...]
 _MOST_PLACES = 20_000
 _DEEPEST = 24  # sequences of which a place is told
-_ANSWERS: dict[tuple[str, str, _Within], dict[int, str]] = {}
 
 
-def _answers(policy: Policy, sop_class: str, within: _Within) -> dict[int, str]:
+class _Answers(dict[int, str]):
+    "tag -> what happens to it, at one place."
+
+    def __init__(self, policy: Policy, sop_class: str, within: _Within) -> None:
+        self.policy, self.sop_class, self.within = policy, sop_class, within
+        self._inner: dict[int, _Answers] = {}
+
+    def __missing__(self, tag: int) -> str:
+        if len(self) > _MOST_PLACES:
+            self.clear()
+        word = self[tag] = _answer(self.policy, self.sop_class, self.within, tag)
+        return word
+
+    def inside(self, sequence: int) -> "_Answers":
+        "In the items of a sequence that stands here. Content in content is no other place."
+        if self.within and self.within[-1] == sequence:
+            return self
+        found = self._inner.get(sequence)
+        if found is None:
+            found = self._inner[sequence] = _answers(self.policy, self.sop_class, (*self.within, sequence)[-_DEEPEST:])
+        return found
+
+
+_ANSWERS: dict[tuple[str, str, _Within], _Answers] = {}
+
+
+def _answers(policy: Policy, sop_class: str, within: _Within) -> _Answers:
     "What is known of the tags at one place."
-    place = policy.digest, sop_class, within
-    known = _ANSWERS.get(place)
-    if known is None:
+    asked = policy.digest, sop_class, within
+    if asked not in _ANSWERS:
         if len(_ANSWERS) > _MOST_PLACES:  # a hostile file can have any number of places
+            for answers in _ANSWERS.values():
+                answers._inner.clear()
             _ANSWERS.clear()
-        known = _ANSWERS[place] = {}
-    elif len(known) > _MOST_PLACES:
-        known.clear()
-    return known
+        _ANSWERS[asked] = _Answers(policy, sop_class, within)
+    return _ANSWERS[asked]
 
 
 def _answer(policy: Policy, sop_class: str, within: _Within, tag: int) -> str:
@@ -92,35 +116,37 @@ class _Change:
 
 def _treat(case: Case, root: DataSet, change: _Change) -> None:
     "Go through all data sets of the object, whatever their depth, and change their elements."
-    waiting = [Place(root, (), b"")]
+    waiting = [(Place(root, (), b""), _answers(case.policy, case.sop_class, ()))]
     seen = 0
     while waiting:
-        place = waiting.pop()
-        within, special = place.within, place.special
-        answers = _answers(case.policy, case.sop_class, within)
-        kept = list[Element]()
+        place, answers = waiting.pop()
+        special, kept, same = place.special, list[Element](), True
         seen += len(place.data.elements)
-        same = True
         for element in place.data.elements:
             tag = element.tag
-            word = answers.get(tag)
-            if word is None:
-                word = answers[tag] = _answer(case.policy, case.sop_class, within, tag)
-            if special and tag in special:
-                word = special[tag]
-            if word == "keep" and element.items is None:
+            word = special[tag] if special and tag in special else answers[tag]
+            if element.items is None:
+                if word == "keep":
+                    kept.append(element)
+                    continue
+            elif word == "inside" or word == "keep":
                 kept.append(element)
-            elif word == "remove":
+                if element.items:
+                    around = answers.inside(tag)
+                    waiting += [(inner, around) for inner in _inside(case, element, place, around.within, change)]
+                continue
+            if word == "remove":
                 case.actions["remove"] += 1
                 same = False
-            else:
-                changed = HANDLERS[word](case, element, place)
-                if changed is not None:
-                    kept.append(changed)
-                if changed is not element:
-                    same = False
-                elif element.items:
-                    waiting.extend(_inside(case, element, place, change))
+                continue
+            changed = HANDLERS[word](case, element, place)
+            if changed is not None:
+                kept.append(changed)
+            if changed is not element:
+                same = False
+            elif element.items:
+                around = answers.inside(tag)
+                waiting += [(inner, around) for inner in _inside(case, element, place, around.within, change)]
         if not same:
             place.data.elements = _without_orphans(case, place.data.elements, kept)
             change.touch(place)
@@ -145,16 +171,14 @@ _TEXT_VALUE = 0x0040A160
 _NO_TEXT: Mapping[int, str] = {_TEXT_VALUE: "dummy"}  # of an item that does not say what it is
 
 
-def _inside(case: Case, element: Element, place: Place, change: _Change) -> list[Place]:
+def _inside(case: Case, element: Element, place: Place, within: _Within, change: _Change) -> list[Place]:
     "The items of a sequence, to be treated."
-    within, items = place.within, element.items or []
-    if not within or within[-1] != element.tag:
-        within = (*within, element.tag)[-_DEEPEST:]
-    if element.tag in _CONTENT and change.pruned:
-        change.touch(Place(place.data, (), b"", place, element))
+    items, declared = element.items or [], place.declared
     if element.tag not in _CONTENT:
-        return [Place(item, within, place.declared, place, element) for item in items]
-    return [Place(item, within, place.declared, place, element, special(item, case.policy) or _NO_TEXT) for item in items]
+        return [Place(item, within, declared, place, element) for item in items]
+    if change.pruned:
+        change.touch(Place(place.data, (), b"", place, element))
+    return [Place(item, within, declared, place, element, special(item, case.policy) or _NO_TEXT) for item in items]
 
 # %% ../../nbs/privacy/12_object.ipynb #c1da3e89
 _SOP_INSTANCE, _SERIES, _TEMPORAL, _BURNED_IN = 0x00080018, 0x0020000E, 0x00280303, 0x00280301

@@ -53,190 +53,187 @@ LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _EVERY = SHORT | LONG
 _ITEM_BYTES = b"\xfe\xff\x00\xe0"
 
-# %% ../../nbs/privacy/40_extents.ipynb #52520ccf
-class _Order(NamedTuple):
-    "How numbers are written: explicit header, header of items and implicit elements, 32-bit length."
-    explicit: Struct
-    implicit: Struct
-    long: Struct
+# %% ../../nbs/privacy/40_extents.ipynb #629dede1
+_LEAF, _LONG, _SPECIAL, _NONE = range(4)  # a value behind 8 bytes; 12 bytes of header; perhaps a sequence; no element
+_MOST_HEADERS = 20_000  # remembered: a hostile file can have any number
+_Header = tuple[int, bytes, int, int]  # tag, VR, length, and what it is
 
 
-_LITTLE = _Order(Struct("<HH2sH"), Struct("<HHI"), Struct("<I"))
-_BIG = _Order(Struct(">HH2sH"), Struct(">HHI"), Struct(">I"))
+class _Items(dict[bytes, tuple[int, int]]):
+    "Header of an item or a delimiter -> tag and length."
 
-# %% ../../nbs/privacy/40_extents.ipynb #767c136b
+    def __init__(self, order: str):
+        self.form = Struct(order + "HHI")
+
+    def __missing__(self, header: bytes) -> tuple[int, int]:
+        group, element, length = self.form.unpack(header)
+        if len(self) > _MOST_HEADERS:
+            self.clear()
+        self[header] = found = group << 16 | element, length
+        return found
+
+
+class _Headers(dict[bytes, _Header]):
+    "Header of an element -> what it says. One for each order of bytes, with VRs and without."
+
+    def __init__(self, explicit: bool, order: str):
+        self.explicit, self.items_of = explicit, _Items(order)
+        self.form, self.long = Struct(order + ("HH2sH" if explicit else "HHI")), Struct(order + "I")
+
+    def __missing__(self, header: bytes) -> _Header:
+        found = self._explicit(*self.form.unpack(header)) if self.explicit else self._implicit(*self.form.unpack(header))
+        if len(self) > _MOST_HEADERS:
+            self.clear()
+        self[header] = found
+        return found
+
+    @staticmethod
+    def _explicit(group: int, element: int, vr: bytes, length: int) -> _Header:
+        return group << 16 | element, vr, length, _LEAF if vr in SHORT else _LONG if vr in LONG else _NONE
+
+    @staticmethod
+    def _implicit(group: int, element: int, length: int) -> _Header:
+        tag = group << 16 | element
+        if group == 0xFFFE or not tag:
+            return tag, b"", length, _NONE
+        vr = MEANINGS[tag][0] or b"UN"
+        return tag, vr, length, _SPECIAL if vr in (b"SQ", b"UN") or length == UNDEFINED else _LEAF
+
+
+_HEADERS = {(explicit, order): _Headers(explicit, order) for explicit in (True, False) for order in "<>"}
+
+# %% ../../nbs/privacy/40_extents.ipynb #aaf7ff62
+_ENDLESS = 1 << 62  # where something ends that only a delimiter ends
+_Row = tuple[int, bytes, int, int, int, int]  # an Element, as a bare tuple
+_Part = tuple[int, int, int, int, _Headers]   # no further than; until; row; items so far (-1: it holds elements); how it is written
+
+
 class _Walk:
-    "One data set: rows, and where we are."
+    "One data set: rows, and what is open."
 
-    def __init__(self, data: bytes, start: int, stop: int, explicit: bool, order: _Order):
-        self.data, self.position, self.rows = data, start, list[Element]()
-        self.zeros = 0  # behind the last element
-        # of the part that is open: end, row, ends with a delimiter, holds items, number of items so far, encoding
-        self.frame = (stop, -1, False, False, 0, explicit, order)
-        self.outer: list[tuple[int, int, bool, bool, int, bool, _Order]] = []
-        self.trials: list[tuple[int, int, int, int]] = []  # row, levels above, start and end of a UN that may be a sequence
+    def __init__(self, data: bytes, explicit: bool, order: str):
+        self.data, self.rows, self.zeros = data, list[_Row](), 0  # zero bytes behind the last element
+        self.headers = _HEADERS[explicit, order]
+        self.outer: list[_Part] = []
+        self.trials: list[tuple[int, int, int, int]] = []  # row, parts above, start and end of a UN that may be a sequence
 
-    def run(self) -> list[Element]:
+    def run(self, start: int) -> list[_Row]:
+        position, part = start, (len(self.data), len(self.data), -1, -1, self.headers)
         while True:
             try:
-                self._elements()
+                self._go(position, part)
                 return self.rows
             except (Broken, ShortOfBytes) as fault:
                 if not self.trials:
                     raise Broken(str(fault) if isinstance(fault, Broken) else "the data end inside an element") from None
-                self._forget()
+                position, part = self._forget()
 
-    def _forget(self) -> None:
+    def _forget(self) -> tuple[int, _Part]:
         "What was tried as a sequence is none."
-        row, levels, start, end = self.trials.pop()
-        self.frame = self.outer[levels]
-        del self.outer[levels:]
-        self.rows[row:] = [self.rows[row]._replace(vr=b"UN", start=start, end=end)]
-        self.position = end
+        row, parts, start, end = self.trials.pop()
+        part = self.outer[parts]
+        del self.outer[parts:]
+        tag, _, _, _, parent, number = self.rows[row]
+        self.rows[row:] = [(tag, b"UN", start, end, parent, number)]
+        return end, part
 
-    def _close(self) -> bool:
-        "Leave the open part; false where it was the data set."
-        if not self.outer:
-            return False
-        if self.trials and self.trials[-1][0] == self.frame[1]:
-            self.trials.pop()
-        self.frame = self.outer.pop()
-        return True
-
-    def _enter(self, start: int, length: int, items: bool, explicit: bool, order: _Order) -> None:
-        "Open the sequence or item of the last row."
-        stop, open_ended = (self.frame[0], True) if length == UNDEFINED else (start + length, False)
-        if stop > self.frame[0]:
-            raise Broken("a sequence or item is longer than what holds it")
-        self.outer.append(self.frame)
-        self.frame = (stop, len(self.rows) - 1, open_ended, items, 0, explicit, order)
-        self.position = start
-
-    def _item(self) -> None:
-        stop, row, open_ended, _, number, explicit, order = self.frame
-        group, element, length = order.implicit.unpack_from(self.data, self.position)
-        tag, start = group << 16 | element, self.position + 8
-        if tag == ITEM and start <= stop:
-            self.frame = (stop, row, open_ended, True, number + 1, explicit, order)
-            end = start + (length if length != UNDEFINED else 0)
-            self.rows.append(tuple.__new__(Element, (ITEM, b"IT", start, end, row, number)))
-            self._enter(start, length, False, explicit, order)
-        elif tag == SEQUENCE_END and open_ended and start <= stop and not length:
-            self._close()
-            self.position = start
-        else:
-            raise Broken("something else than an item in a sequence")
-
-    def _fragments(self, start: int) -> int:
-        "Where the delimiter of encapsulated pixels begins."
-        stop, order, position = self.frame[0], self.frame[6], start
+    def _go(self, position: int, part: _Part) -> None:
+        "From there to the end of the data set."
+        data, rows, outer, trials = self.data, self.rows, self.outer, self.trials
+        append, push, pop = rows.append, outer.append, outer.pop
+        stop, until, row, number, headers = part
         while True:
-            group, element, length = order.implicit.unpack_from(self.data, position)
-            tag = group << 16 | element
+            if number >= 0:  # a sequence: an item, or its end
+                tag, length = headers.items_of[data[position : position + 8]] if position < until else (SEQUENCE_END, -1)
+                if tag == ITEM and position + 8 <= stop:
+                    position += 8
+                    push((stop, until, row, number + 1, headers))
+                    if length == UNDEFINED:
+                        until, end = _ENDLESS, position
+                    else:
+                        stop = until = end = position + length
+                        if end > outer[-1][0]:
+                            raise Broken("a sequence or item is longer than what holds it")
+                    append((ITEM, b"IT", position, end, row, number))
+                    row, number = len(rows) - 1, -1
+                elif length < 0 or (tag == SEQUENCE_END and until > stop and position + 8 <= stop and not length):
+                    position += 8 if length == 0 else 0
+                    if trials and trials[-1][0] == row:
+                        trials.pop()
+                    stop, until, row, number, headers = pop()
+                else:
+                    raise Broken("something else than an item in a sequence")
+            while position < until:  # elements
+                tag, vr, length, what = headers[data[position : position + 8]]
+                start = position + 8
+                if what:
+                    if what == _NONE:
+                        position = self._no_element(tag, position, stop, until)
+                        if outer:
+                            stop, until, row, number, headers = pop()
+                        break
+                    if what == _LONG:
+                        length, start = headers.long.unpack_from(data, start)[0], start + 4
+                    if length == UNDEFINED and (tag == 0x7FE00010 or vr in (b"OB", b"OW")):
+                        position = self._fragments(start, stop, headers.items_of)
+                        append((tag, b"PX", start, position, row, 0))
+                        position += 8
+                        continue
+                    if vr == b"SQ" or length == UNDEFINED or (vr == b"UN" and length >= 8 and data[start : start + 4] == _ITEM_BYTES):
+                        inside = headers if vr == b"SQ" else self._hidden(vr, start, length, stop, headers)
+                        end = start + (length if length != UNDEFINED else 0)
+                        if end > stop:
+                            raise Broken("a sequence or item is longer than what holds it")
+                        append((tag, b"SQ", start, end, row, 0))
+                        push((stop, until, row, number, headers))
+                        if length == UNDEFINED:
+                            until = _ENDLESS
+                        else:
+                            stop = until = end
+                        position, row, number, headers = start, len(rows) - 1, 0, inside
+                        break
+                position = start + length
+                if position > stop:
+                    raise Broken("a value is longer than what holds it")
+                append((tag, vr, start, position, row, 0))
+            else:
+                if not outer:
+                    return
+                stop, until, row, number, headers = pop()
+
+    def _no_element(self, tag: int, position: int, stop: int, until: int) -> int:
+        "Behind what is no element: the delimiter of this item, or zeros up to the end of the file."
+        if not self.outer and not tag and not self.data[position:].strip(b"\0"):
+            self.zeros = len(self.data) - position
+            return stop
+        if tag != ITEM_END:
+            raise Broken("a delimiter or a value representation where none belongs")
+        if until == stop or position + 8 > stop:
+            raise Broken("a delimiter where none belongs")
+        return position + 8
+
+    def _hidden(self, vr: bytes, start: int, length: int, stop: int, headers: _Headers) -> _Headers:
+        "How the sequence is written that a UN may be. Where it has a length, that is only a trial."
+        if vr != b"UN":
+            raise Broken("a value of undefined length that is no sequence")
+        if length != UNDEFINED:
+            if start + length > stop:
+                raise Broken("a value is longer than what holds it")
+            self.trials.append((len(self.rows), len(self.outer), start, start + length))
+        if headers.explicit and self.data[start + 12 : start + 14] not in _EVERY:
+            return _HEADERS[False, "<"]  # as PS3.5 6.2.2 wants it; some write it explicit none the less
+        return headers
+
+    def _fragments(self, start: int, stop: int, headers: _Items) -> int:
+        "Where the delimiter of encapsulated pixels begins."
+        position = start
+        while True:
+            tag, length = headers[self.data[position : position + 8]]
             if tag == SEQUENCE_END and position + 8 <= stop and not length:
                 return position
             if tag != ITEM or length == UNDEFINED or position + 8 + length > stop:
                 raise Broken("the fragments of the pixels do not fit")
             position += 8 + length
-
-    def _elements(self) -> None:
-        "Until the data set ends."
-        while True:
-            stop, _, open_ended, items, _, explicit, _ = self.frame
-            if self.position >= stop and (self.position > stop or not open_ended):
-                if self.position > stop:
-                    raise Broken("an element is longer than what holds it")
-                if not self._close():
-                    return
-            elif items:
-                self._item()
-            elif explicit:
-                self._explicit()
-            else:
-                self._implicit()
-
-    def _explicit(self) -> None:
-        "The elements of one data set or item, up to its end or to a sequence. Most have a short header."
-        stop, parent, open_ended, _, _, _, order = self.frame
-        data, position, head = self.data, self.position, order.explicit.unpack_from
-        append, new = self.rows.append, tuple.__new__
-        while position < stop or open_ended:
-            group, element, vr, length = head(data, position)
-            if vr in SHORT:
-                start = position + 8
-                position = start + length
-                if position > stop:
-                    raise Broken("a value is longer than what holds it")
-                append(new(Element, (group << 16 | element, vr, start, position, parent, 0)))
-                continue
-            if vr not in LONG:
-                self._end_of_item(group << 16 | element, position)
-                return
-            start = position + 12
-            length = order.long.unpack_from(data, position + 8)[0]
-            if vr == b"SQ" or length == UNDEFINED or (vr == b"UN" and self._may_nest(start, length)):
-                self._nested(group << 16 | element, vr, start, length)
-                return
-            position = start + length
-            if position > stop:
-                raise Broken("a value is longer than what holds it")
-            append(new(Element, (group << 16 | element, vr, start, position, parent, 0)))
-        self.position = position
-
-    def _implicit(self) -> None:
-        "The same where the file tells no VRs."
-        stop, parent, open_ended, _, _, _, order = self.frame
-        data, position, head = self.data, self.position, order.implicit.unpack_from
-        append, new = self.rows.append, tuple.__new__
-        while position < stop or open_ended:
-            group, element, length = head(data, position)
-            tag, start = group << 16 | element, position + 8
-            if group == 0xFFFE or not tag:
-                self._end_of_item(tag, position)
-                return
-            vr = MEANINGS[tag][0] or b"UN"
-            if vr == b"SQ" or length == UNDEFINED or (vr == b"UN" and self._may_nest(start, length)):
-                self._nested(tag, vr, start, length)
-                return
-            position = start + length
-            if position > stop:
-                raise Broken("a value is longer than what holds it")
-            append(new(Element, (tag, vr, start, position, parent, 0)))
-        self.position = position
-
-    def _end_of_item(self, tag: int, position: int) -> None:
-        "Something that is no element: the delimiter of this item, or zeros up to the end of the file."
-        if not self.outer and not tag and not self.data[position:].strip(b"\0"):
-            self.zeros, self.position = len(self.data) - position, self.frame[0]
-            return
-        if tag != ITEM_END:
-            raise Broken("a delimiter or a value representation where none belongs")
-        if not self.frame[2] or position + 8 > self.frame[0]:
-            raise Broken("a delimiter where none belongs")
-        self._close()
-        self.position = position + 8
-
-    def _may_nest(self, start: int, length: int) -> bool:
-        return length >= 8 and self.data[start : start + 4] == _ITEM_BYTES
-
-    def _nested(self, tag: int, vr: bytes, start: int, length: int) -> None:
-        "A sequence, encapsulated pixels, or a UN that may be a sequence."
-        stop, parent, _, _, _, explicit, order = self.frame
-        if length == UNDEFINED and (tag == 0x7FE00010 or vr in (b"OB", b"OW")):
-            end = self._fragments(start)
-            self.rows.append(Element(tag, b"PX", start, end, parent, 0))
-            self.position = end + 8
-            return
-        if vr not in (b"SQ", b"UN"):
-            raise Broken("a value of undefined length that is no sequence")
-        if vr == b"UN" and explicit and self.data[start + 12 : start + 14] not in _EVERY:
-            explicit, order = False, _LITTLE  # as PS3.5 6.2.2 wants it; some write it explicit none the less
-        if vr == b"UN" and length != UNDEFINED:
-            if start + length > stop:
-                raise Broken("a value is longer than what holds it")
-            self.trials.append((len(self.rows), len(self.outer), start, start + length))
-        self.rows.append(Element(tag, b"SQ", start, start + (length if length != UNDEFINED else 0), parent, 0))
-        self._enter(start, length, True, explicit, order)
 
 # %% ../../nbs/privacy/40_extents.ipynb #4ae5c5d1
 IMPLICIT, DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
@@ -251,10 +248,19 @@ class Reading:
     preamble: bytes | None     # None: the file has none
     syntax: str                # UID of the transfer syntax; "" where the file does not say
     meta: list[Element]        # group 0002
-    rows: list[Element]        # the data set
+    bare: list[_Row]           # the data set: its elements as tuples, for loops over all of them
     body: int                  # where the data set starts
     tail: bytes                # what is left behind the data set: zeros, or anything behind a deflated one
     little: bool = True        # numbers of the data set
+
+    @cached_property
+    def rows(self) -> list[Element]:
+        "The elements of the data set."
+        return list(map(Element._make, self.bare))
+
+    def row(self, number: int) -> Element:
+        "One of `rows`; all are not made for it."
+        return Element._make(self.bare[number])
 
     def raw(self, row: Element) -> bytes:
         "The bytes of a value."
@@ -263,7 +269,7 @@ class Reading:
     @cached_property
     def top(self) -> dict[int, Element]:
         "The elements of the data set itself."
-        return {row.tag: row for row in self.rows if row.parent < 0}
+        return {row[0]: Element(*row) for row in self.bare if row[4] < 0}
 
     def text(self, tag: int) -> str:
         "A value of the data set itself as text (Latin 1), without padding; '' where it is absent."
@@ -278,26 +284,26 @@ class Reading:
         "Where it is: '(0008,1140)[0].(0008,1155)'; no values in it."
         steps = [f"({row.tag >> 16:04X},{row.tag & 0xFFFF:04X})"]
         while row.parent >= 0:
-            item = self.rows[row.parent]
-            row = self.rows[item.parent]
+            item = self.row(row.parent)
+            row = self.row(item.parent)
             steps.append(f"({row.tag >> 16:04X},{row.tag & 0xFFFF:04X})[{item.number}]")
         return ".".join(reversed(steps)) if len(steps) < 12 else f"{steps[-1]} … {len(steps) - 2} levels … {steps[0]}"
 
 # %% ../../nbs/privacy/40_extents.ipynb #7b0a67b1
 def _meta(data: bytes, start: int) -> tuple[list[Element], int]:
     "The elements of group 0002 and where they end."
-    rows, position, head, long = list[Element](), start, _LITTLE.explicit.unpack_from, _LITTLE.long.unpack_from
+    rows, position, headers = list[Element](), start, _HEADERS[True, "<"]
     try:
         while data[position : position + 2] == b"\x02\x00":
-            group, element, vr, length = head(data, position)
+            tag, vr, length, what = headers[data[position : position + 8]]
             position += 8
-            if vr in LONG:
-                length, position = long(data, position)[0], position + 4
-            elif vr not in SHORT:
+            if what == _LONG:
+                length, position = headers.long.unpack_from(data, position)[0], position + 4
+            elif what != _LEAF:
                 raise Broken("the file meta is not explicit little endian")
             if position + length > len(data):
                 raise Broken("the data end inside the file meta")
-            rows.append(Element(group << 16 | element, vr, position, position + length, -1, 0))
+            rows.append(Element(tag, vr, position, position + length, -1, 0))
             position += length
     except ShortOfBytes:
         raise Broken("the data end inside the file meta") from None
@@ -336,8 +342,7 @@ def read_extents(
         data = data[:body] + inflated
     if preamble is None and not meta and data[:2] not in _FIRST_GROUPS:
         raise Broken("neither preamble nor file meta nor data set")
-    order = _BIG if syntax == BIG_ENDIAN else _LITTLE
     explicit = syntax not in _ALSO_IMPLICIT and (len(data) < body + 8 or _guess(data, body) != IMPLICIT)
-    walk = _Walk(data, body, len(data), explicit, order)
-    rows = walk.run()
-    return Reading(data, preamble, said, meta, rows, body, tail + bytes(walk.zeros), order is _LITTLE)
+    walk = _Walk(data, explicit, ">" if syntax == BIG_ENDIAN else "<")
+    rows = walk.run(body)
+    return Reading(data, preamble, said, meta, rows, body, tail + bytes(walk.zeros), syntax != BIG_ENDIAN)

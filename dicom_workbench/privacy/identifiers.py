@@ -11,6 +11,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -103,32 +104,54 @@ def _tokens(value: bytes, kind: str, charsets: list[bytes]) -> Iterator[tuple[by
         yield from ((part, kind) for part in value.split(b"\\"))
 
 # %% ../../nbs/privacy/41_identifiers.ipynb #abcb344e
+class _Wanted(dict[int, str]):
+    "Tag -> the kind of identifiers that are harvested there; '' for none."
+
+    def __init__(self, policy: Policy, sop_class: str, only_patient: bool, names: bool):
+        self.policy, self.sop_class, self.only_patient, self.names = policy, sop_class, only_patient, names
+
+    def __missing__(self, tag: int) -> str:
+        kind = "name" if self.names else KINDS[tag]  # of elements with VR PN, or of all others
+        self[tag] = found = kind if kind and self._wants(tag, kind) else ""
+        return found
+
+    def _wants(self, tag: int, kind: str) -> bool:
+        if tag == 0x00020012 or (self.only_patient and (kind in ("date", "uid") or (tag >> 16 != 0x0010 and tag != 0x00080050))):
+            return False
+        if kind == "name" or (tag >> 16 == 2 and kind != "uid"):
+            return True
+        return (tag >> 16 != 2 or tag == 0x00020003) and self.policy.action(tag, self.sop_class) != "keep"
+
+
 def harvest_identifiers(
     original: Reading,           # the file as it came
     policy: Policy,              # what it keeps is no secret
     only_patient: bool = False,  # only names, ids and addresses of the patient, of 5 bytes or more: good for other files too
 ) -> Identifiers:
     "The identifiers of a file's patient and of everybody else in it, from every level, file meta included."
-    sop_class = original.text(0x00080016)
-    charsets = [original.raw(row) for row in original.rows if row.tag == 0x00080005]
-    charsets = list(dict.fromkeys(part for value in charsets for part in value.split(b"\\"))) or [b""]
-    found: dict[bytes, str] = {}
-    for rows in (original.meta, original.rows):
-        for row in rows:
-            kind = "name" if row.vr == b"PN" else KINDS[row.tag]
-            if not kind or row.start == row.end or row.vr in (b"SQ", b"IT", b"PX") or row.tag == 0x00020012:
-                continue
-            if only_patient and (kind in ("date", "uid") or (row.tag >> 16 != 0x0010 and row.tag != 0x00080050)):
-                continue
-            if kind != "name" and row.tag >> 16 != 2 and policy.action(row.tag, sop_class) == "keep":
-                continue
-            if row.tag >> 16 == 2 and kind == "uid" and (row.tag != 0x00020003 or policy.action(row.tag, sop_class) == "keep"):
-                continue
-            for token, what in _tokens(original.raw(row).strip(b" \0"), kind, charsets):
-                token = token.strip(b" \0")
-                if len(token) > 1 and found.get(token) in (None, "part") and token.lower() not in PLACEHOLDERS:
-                    found[token] = what
+    others, names = (_Wanted(policy, original.text(0x00080016), only_patient, of_names) for of_names in (False, True))
+    data, charsets = original.data, list[bytes]()
+    found, seen = dict[bytes, str](), set[tuple[str, bytes]]()  # a report says the same a thousand times
+    for tag, vr, start, end, _, _ in (*original.meta, *original.bare):
+        kind = names[tag] if vr == b"PN" else others[tag]
+        if not kind or start == end or vr in (b"SQ", b"IT", b"PX"):
+            continue
+        value = data[start:end].strip(b" \0")
+        if (kind, value) in seen:
+            continue
+        seen.add((kind, value))
+        charsets = charsets or _charsets(original)
+        for token, what in _tokens(value, kind, charsets):
+            token = token.strip(b" \0")
+            if len(token) > 1 and found.get(token) in (None, "part") and token.lower() not in PLACEHOLDERS:
+                found[token] = what
     return Identifiers({t: what for t, what in found.items() if len(t) >= SHORTEST} if only_patient else found)
+
+
+def _charsets(reading: Reading) -> list[bytes]:
+    "All that its data sets declare."
+    values = [reading.data[row[2] : row[3]] for row in reading.bare if row[0] == 0x00080005]
+    return list(dict.fromkeys(part for value in values for part in value.split(b"\\"))) or [b""]
 
 # %% ../../nbs/privacy/41_identifiers.ipynb #f0ed0a48
 _BULK = frozenset((b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"PX"))
@@ -148,7 +171,7 @@ class _Outside:
     "All bytes of a file outside its bulk values, in small letters, and where each lay."
 
     def __init__(self, reading: Reading):
-        self.bulk = [r for r in reading.rows if r.end - r.start >= SHORTEST_BULK and r.vr in _BULK]
+        self.bulk = [Element._make(r) for r in reading.bare if r[3] - r[2] >= SHORTEST_BULK and r[1] in _BULK]
         pieces, self.starts, self.origins, at, position = list[bytes](), [0], [0], 0, 0
         for row in self.bulk:
             pieces.append(reading.data[position : row.start])
@@ -221,28 +244,34 @@ def _in_bulk(data: bytes, tokens: Iterable[bytes]) -> Iterator[tuple[bytes, int]
                 yield token, at
 
 # %% ../../nbs/privacy/41_identifiers.ipynb #56393370
-def _at(reading: Reading, starts: list[int], at: int, size: int) -> Element | None:
+def _at(reading: Reading, at: int, size: int) -> Element | None:
     "The element whose value holds these bytes."
-    rows = reading.rows if at >= reading.body else reading.meta
-    number = (bisect_right(starts, at) if at >= reading.body else bisect_right([r.start for r in rows], at)) - 1
-    while number >= 0 and rows[number].vr in (b"SQ", b"IT"):
+    rows = reading.bare if at >= reading.body else reading.meta
+    number = bisect_right(rows, at, key=itemgetter(2)) - 1
+    while number >= 0 and rows[number][1] in (b"SQ", b"IT"):
         number -= 1
-    inside = number >= 0 and rows[number].start <= at and at + size <= rows[number].end
-    return rows[number] if inside else None
+    inside = number >= 0 and rows[number][2] <= at and at + size <= rows[number][3]
+    return Element._make(rows[number]) if inside else None
 
 
 def _words(reading: Reading, short: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, str, Element]]:
     "Short tokens, as values and words of texts."
-    texts = [r for r in reading.rows if r.start < r.end and (r.vr in _TEXTS or (r.vr == b"UN" and MEANINGS[r.tag][0] in _TEXTS))]
-    joined = b"\0".join(map(reading.raw, texts)).lower()
+    texts = [r for r in reading.bare if r[2] < r[3] and (r[1] in _TEXTS or (r[1] == b"UN" and MEANINGS[r[0]][0] in _TEXTS))]
+    values = [reading.data[r[2] : r[3]].lower() for r in texts]
+    distinct = set(values)
+    joined = b"\0".join(distinct)
     here = {token for token in short if token in joined}
-    if not here:
-        return
-    for row in texts:
-        value = reading.raw(row).lower()
-        if any(token in value for token in here):
-            for token in here & (set(_WORD.findall(value)) | {part.strip(b" \0") for part in value.split(b"\\")}):
-                yield token, "word", row
+    found = {value: spoken for value in distinct if here and (spoken := _spoken(value, here))}
+    for row, value in zip(texts, values, strict=True) if found else ():
+        for token in found.get(value, ()):
+            yield token, "word", Element._make(row)
+
+
+def _spoken(value: bytes, tokens: set[bytes]) -> list[bytes]:
+    "Those that are words of a text, or a value of it."
+    if not any(token in value for token in tokens):
+        return []
+    return sorted(tokens & ({*_WORD.findall(value)} | {part.strip(b" \0") for part in value.split(b"\\")}))
 
 # %% ../../nbs/privacy/41_identifiers.ipynb #468990f3
 def find_identifiers(
@@ -251,7 +280,6 @@ def find_identifiers(
 ) -> list[Hit]:
     "Every place where an identifier stands."
     outside, hits = _Outside(reading), list[Hit]()
-    starts = [row.start for row in reading.rows]
     lowered = {token.lower(): token for token in identifiers.kinds}
     for low in _present(outside.text, [low for low in lowered if len(low) >= SHORTEST]):
         token = lowered[low]
@@ -259,7 +287,7 @@ def find_identifiers(
         for at in outside.all(low):
             if _stands_alone(outside.text, at, low, kind):
                 origin = outside.origin(at)
-                hits.append(Hit(token, kind, _at(reading, starts, origin, len(low)) if origin >= 0 else None, "bytes", origin))
+                hits.append(Hit(token, kind, _at(reading, origin, len(low)) if origin >= 0 else None, "bytes", origin))
     short = {low: token for low, token in lowered.items() if len(low) < SHORTEST}
     for low, where, row in _words(reading, short) if short else ():
         hits.append(Hit(short[low], identifiers.kinds[short[low]], row, where, row.start))

@@ -31,21 +31,26 @@ def is_registered(
 # %% ../../nbs/privacy/01_keys.ipynb #924c6244
 _PURPOSES = ("uid", "patient", "offset")
 _LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # without I, L, O, U (Crockford)
+_PAIRS = [first + second for first in _LETTERS for second in _LETTERS]
 _DAYS = 10 * 365                               # dates move into the past by 1 to this many days
 _DRAWN = (1 << 128) - 1 & ~(0xF << 76 | 0x3 << 62)  # the bits of a UUID that version 4 (RFC 9562) leaves to chance
 _VERSION_4 = 0x4 << 76 | 0x2 << 62                  # and those that it sets
 
 
+_INNER, _OUTER = bytes(b ^ 0x36 for b in range(256)), bytes(b ^ 0x5C for b in range(256))
+
+
 def _spelled(digest: bytes) -> str:
     number = int.from_bytes(digest[:10], "big")
-    return "".join(_LETTERS[number >> shift & 31] for shift in range(75, -1, -5))
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(70, -1, -10)])
 
 # %% ../../nbs/privacy/01_keys.ipynb #47d74756
 def _identity(issuer: str, patient_id: str, study_uid: str) -> str:
     "What makes a patient: unambiguous, whatever the parts contain."
-    issuer, patient_id, study_uid = (part.strip(" \0") for part in (issuer, patient_id, study_uid))
-    parts = ("patient", issuer, patient_id) if patient_id else ("study", study_uid)
-    return "".join(f"{len(part)}:{part}" for part in parts)
+    issuer, patient_id, study_uid = issuer.strip(" \0"), patient_id.strip(" \0"), study_uid.strip(" \0")
+    if patient_id:
+        return f"7:patient{len(issuer)}:{issuer}{len(patient_id)}:{patient_id}"
+    return f"5:study{len(study_uid)}:{study_uid}"
 
 
 class Key:
@@ -89,7 +94,7 @@ class Key:
         originals: Iterable[str],
     ) -> list[str]:
         "`uid` for many."
-        inner, outer = self._halves()
+        inner, outer = self._halves("uid")
         new = []
         for original in originals:
             uid = original.strip(" \0")
@@ -101,10 +106,21 @@ class Key:
             new.append(uid)
         return new
 
-    def _halves(self) -> tuple["hashlib._Hash", "hashlib._Hash"]:
-        "The two hashes of an HMAC (RFC 2104) with the key for UIDs in them: to copy them is twice as fast as to begin anew."
-        subkey = self._subkeys["uid"].ljust(64, b"\0")
-        return hashlib.sha256(bytes(b ^ 0x36 for b in subkey)), hashlib.sha256(bytes(b ^ 0x5C for b in subkey))
+    def _halves(self, purpose: str) -> tuple["hashlib._Hash", "hashlib._Hash"]:
+        "The two hashes of an HMAC (RFC 2104) with a subkey in them: to copy them is twice as fast as to begin anew."
+        subkey = self._subkeys[purpose].ljust(64, b"\0")
+        return hashlib.sha256(subkey.translate(_INNER)), hashlib.sha256(subkey.translate(_OUTER))
+
+    def _digests(self, purpose: str, texts: Iterable[bytes]) -> bytes:
+        "32 bytes for each."
+        inner, outer = self._halves(purpose)
+        begin, end, made = inner.copy, outer.copy, bytearray()
+        for text in texts:
+            half, whole = begin(), end()
+            half.update(text)
+            whole.update(half.digest())
+            made += whole.digest()
+        return bytes(made)
 
     def pseudonym(
         self,

@@ -83,12 +83,12 @@ def identities(
         for element in data.elements:
             tag = element.tag
             if element.items is not None:
-                waiting.extend((item, declared) for item in element.items)
+                waiting += [(item, declared) for item in element.items]
                 continue
             wanted = _KINDS[tag]
             if wanted is None or element.at == element.end:
                 continue
-            known = tag, element.value
+            known = tag, element.buffer[element.at:element.end]
             if tag == _CHARACTER_SET:
                 declared = known[1].strip(b"\0 ")
             if known in seen:
@@ -144,10 +144,14 @@ def suspects(
 ) -> set[bytes]:
     "Those tokens that may stand in it."
     text, found = text.lower(), set[bytes]()
-    dotted = None if len(text) * len(tokens) < _FEW else {stem for run in set(_RUNS.findall(text)) for stem in _stems(run.strip(b"."))}
+    runs = None if len(text) * len(tokens) < _FEW else set(_RUNS.findall(text))
+    dotted = {stem for run in runs for stem in _stems(run.strip(b"."))} if runs is not None else set[bytes]()
+    numbers = b" ".join(runs) if runs is not None else text  # every number of 12 digits or more is in there
     for token, kind in tokens.items():
-        if dotted is not None and kind == "uid" and len(token) >= _LONG_UID and b"." in token:
+        if runs is not None and kind == "uid" and len(token) >= _LONG_UID and b"." in token:
             present = token in dotted
+        elif len(token) >= _LONG_UID and token.isdigit():
+            present = token in numbers
         else:
             present = token in text and (len(token) >= _SHORT or (not token.isdigit() and bool(_word(token).search(text))))
         if present:
@@ -205,12 +209,15 @@ def take_out(
         for number, element in enumerate(data.elements):
             if element.items is not None:
                 waiting.extend(element.items)
-            elif element.at > 0 and element.vr in _SEARCHED and (element.vr != "UN" or element.end - element.at <= _MOST_UN):
-                value = element.value.lower()
+                continue
+            at, end, vr = element.at, element.end, element.vr
+            if at > 0 and vr in _SEARCHED and (vr != "UN" or end - at <= _MOST_UN):
+                value = element.buffer[at:end]
                 if value in clean:
                     continue
+                raw, value = value, value.lower()
                 if not pattern.search(value):
-                    clean.add(value)
+                    clean.add(raw)
                     continue
                 here = [t for t in found if t in value and not _by_chance(t, tokens[t], element, data, value)]
                 redacted = _without(element, here, tokens) if here else None

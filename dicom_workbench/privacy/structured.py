@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from .policy import Policy
-from .tree import DataSet, Element, new
+from .tree import DataSet, Element, Encoding, new
 from ..standard.confidentiality import CONTENT_ITEMS, ContentItem
 
 # %% ../../nbs/privacy/21_structured.ipynb #af887318
@@ -28,18 +28,60 @@ def _text(item: DataSet, tag: int) -> str:
     return item.value(tag).decode("latin-1")
 
 
+_About = tuple[str, str, str]
+_Parts = tuple[Element | None, Element | None, Element | None, Element | None]
+
+
+def _parts(item: DataSet) -> _Parts:
+    "The elements that say what a content item is: concept name, value type, content, reference. Of several, the first."
+    name = kind = content = reference = None
+    for element in reversed(item.elements):
+        tag = element.tag
+        if tag == _CONCEPT_NAME:
+            name = element
+        elif tag == _VALUE_TYPE:
+            kind = element
+        elif tag == _CONTENT:
+            content = element
+        elif tag == _REFERENCE:
+            reference = element
+    return name, kind, content, reference
+
+
 def concept(
     item: DataSet,          # a content item
 ) -> tuple[str, str, str]:  # coding scheme, code, value type; "" for what is absent
     "What a content item is about, and of which type its value is."
-    name = item.get(_CONCEPT_NAME)
+    name, kind, _, _ = _parts(item)
+    return _about(item, name, kind)
+
+# %% ../../nbs/privacy/21_structured.ipynb #db133d5e
+_MOST_CONCEPTS = 5_000  # remembered: a hostile file can have any number
+_CONCEPTS: dict[tuple[bytes, str, Encoding, bytes], _About] = {}
+
+
+def _about(item: DataSet, name: Element | None, kind: Element | None) -> _About:
+    value_type = kind.buffer[kind.at:kind.end] if kind and kind.items is None else b""
+    if not name or not name.items or name.start < 0:  # no name, or a new one
+        return _read(name, value_type)
+    asked = name.buffer[name.at:name.end], name.vr, item.encoding, value_type
+    found = _CONCEPTS.get(asked)
+    if found is None:
+        if len(_CONCEPTS) > _MOST_CONCEPTS:
+            _CONCEPTS.clear()
+        found = _CONCEPTS[asked] = _read(name, value_type)
+    return found
+
+
+def _read(name: Element | None, value_type: bytes) -> _About:
+    about = value_type.strip(b"\0 ").decode("latin-1")
     if not name or not name.items:
-        return "", "", _text(item, _VALUE_TYPE)
+        return "", "", about
     code = next(filter(None, (_text(name.items[0], tag) for tag in _CODE_VALUES)), "")
     scheme = _text(name.items[0], _SCHEME)
     if scheme in _OLD_SCHEMES and code in _OLD_CODES:
         scheme, code = "SCT", _OLD_CODES[code]
-    return scheme, code, _text(item, _VALUE_TYPE)
+    return scheme, code, about
 
 # %% ../../nbs/privacy/21_structured.ipynb #c5b5da32
 _VALUES = {  # value type -> the element that holds the value, and its action for a D of the table
@@ -91,26 +133,29 @@ def special(
     policy: Policy,
 ) -> Mapping[int, str]:   # tag -> action, where this item has its own; none for what is no content item
     "The actions for the value of a content item."
-    return _special(concept(item), policy.options) if item.get(_VALUE_TYPE) else _NOTHING
+    name, kind, _, _ = _parts(item)
+    return _special(_about(item, name, kind), policy.options) if kind else _NOTHING
 
 # %% ../../nbs/privacy/21_structured.ipynb #9fdc577f
 def _target(
     item: DataSet,
+    reference: Element | None,
 ) -> tuple[int, ...]:  # (1,) is the root, (1, 2) its second child; () where it refers to none
-    found = item.get(_REFERENCE)
-    if found is None:
+    if reference is None:
         return ()
-    value, number = found.value, item.encoding.u32
+    value, number = reference.value, item.encoding.u32
     return tuple(number.unpack_from(value, at)[0] for at in range(0, len(value) - 3, 4))
 
 
 class _Node:
     "An item of the content tree."
 
-    __slots__ = ("children", "goes", "item", "number", "parent")
+    __slots__ = ("about", "children", "content", "goes", "item", "number", "parent", "target")
 
     def __init__(self, item: DataSet, parent: "_Node | None", number: int) -> None:
         self.item, self.parent, self.number = item, parent, number  # among its siblings, from 1
+        name, kind, self.content, reference = _parts(item)
+        self.about, self.target = _about(item, name, kind), _target(item, reference)
         self.children: list[_Node] = []
         self.goes = False
 
@@ -126,9 +171,9 @@ def _nodes(root: DataSet) -> list[_Node]:
     "The content tree, parents before their children."
     nodes = [_Node(root, None, 1)]
     for node in nodes:  # grows while it is read
-        found = node.item.get(_CONTENT)
-        node.children = [_Node(child, node, at) for at, child in enumerate(found.items or [], 1)] if found else []
-        nodes.extend(node.children)
+        if node.content and node.content.items:
+            node.children = [_Node(child, node, at) for at, child in enumerate(node.content.items, 1)]
+            nodes.extend(node.children)
     return nodes
 
 
@@ -152,8 +197,7 @@ def _mark(nodes: list[_Node], targets: Mapping[int, _Node | None], policy: Polic
         else:
             referring.setdefault(id(target), []).append(nodes[at])
     for node in nodes[1:]:
-        about = concept(node.item)
-        if _action(about, policy.options) == "remove" and (not node.children or about[2] == "CONTAINER"):
+        if _action(node.about, policy.options) == "remove" and (not node.children or node.about[2] == "CONTAINER"):
             waiting.append(node)
     while waiting:
         node = waiting.pop()
@@ -172,7 +216,7 @@ def prune(
     if root.get(_CONTENT) is None:
         return gone
     nodes = _nodes(root)
-    targets = {at: _found(nodes[0], place) for at, node in enumerate(nodes) if (place := _target(node.item))}
+    targets = {at: _found(nodes[0], node.target) for at, node in enumerate(nodes) if node.target}
     _mark(nodes, targets, policy)
     went = sum(node.goes for node in nodes)
     if went:
@@ -182,9 +226,10 @@ def prune(
 # %% ../../nbs/privacy/21_structured.ipynb #9b499a8e
 def _take_out(nodes: list[_Node], targets: Mapping[int, _Node | None]) -> None:
     for node in nodes:
-        goes = [child.goes for child in node.children]
-        sequence = node.item.get(_CONTENT)
-        if sequence and not node.goes and any(goes):
+        if node.goes or not node.children:
+            continue
+        goes, sequence = [child.goes for child in node.children], node.content
+        if sequence and any(goes):
             _without(sequence, goes)
             if not sequence.items:  # Type 1C: only where there are children
                 node.item.elements.remove(sequence)
@@ -192,7 +237,7 @@ def _take_out(nodes: list[_Node], targets: Mapping[int, _Node | None]) -> None:
             child.number = number
     for at, target in targets.items():
         if target and not nodes[at].goes:
-            _point(nodes[at].item, target.place())
+            _point(nodes[at], target.place())
 
 
 def _without(sequence: Element, goes: list[bool]) -> int:
@@ -200,6 +245,7 @@ def _without(sequence: Element, goes: list[bool]) -> int:
     return sum(goes)
 
 
-def _point(item: DataSet, place: tuple[int, ...]) -> None:
-    if place != _target(item):
+def _point(node: _Node, place: tuple[int, ...]) -> None:
+    item = node.item
+    if place != node.target:
         item.put(new(_REFERENCE, "UL", b"".join(item.encoding.u32.pack(at) for at in place)))

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from .. import __version__
-from .keys import _DRAWN, _VERSION_4, REGISTERED, Key
+from .keys import _DRAWN, _LETTERS, _VERSION_4, REGISTERED, Key, _identity
 from .markings import methods_applied, temporal
 from .policy import Policy
 from .table_text import cleaned, without_leftovers
@@ -61,14 +61,8 @@ def mapped_uids(
 ) -> pl.Series:         # String
     "What `key.uids` gives, for a million in a second."
     bare = values.str.strip_chars(_PADDING)
-    inner, outer = key._halves()
-    begin, end, made = inner.copy, outer.copy, bytearray()
-    for uid in bare.to_list():
-        half, whole = begin(), end()
-        half.update(uid.encode("utf-8", "surrogateescape"))
-        whole.update(half.digest())
-        made += whole.digest()
-    halves = np.frombuffer(bytes(made), dtype=">u8").reshape(-1, 4)[:, :2].astype(np.uint64)
+    made = key._digests("uid", bare.cast(pl.Binary).to_list())
+    halves = np.frombuffer(made, dtype=">u8").reshape(-1, 4)[:, :2].astype(np.uint64)
     high, low = (halves[:, i] & np.uint64(_DRAWN >> shift & _HALF) | np.uint64(_VERSION_4 >> shift & _HALF) for i, shift in ((0, 64), (1, 0)))
     number = pl.col("high").cast(pl.UInt128) * pl.lit(1 << 64, dtype=pl.UInt128) + pl.col("low").cast(pl.UInt128)
     stays = (bare == "") | bare.is_in(_REGISTERED.implode())
@@ -84,7 +78,9 @@ _DAYS = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 
 def _bare(rows: pl.DataFrame, column: str) -> pl.Series:
     "A column without padding, '' where there is nothing."
-    return rows[column].fill_null("").str.strip_chars(_PADDING) if column in rows.columns else pl.Series(column, [""] * rows.height, dtype=pl.String)
+    if column not in rows.columns:
+        return pl.Series(column, [""], dtype=pl.String).new_from_index(0, rows.height)
+    return rows[column].fill_null("").str.strip_chars(_PADDING)
 
 
 @dataclass(frozen=True)
@@ -97,16 +93,32 @@ class _Whose:
     over_89: pl.Series    # Boolean: 90 or more on any date of the row
 
 
+def _pseudonyms(
+    values: pl.Series,  # issuer, Patient ID and study, none of them null
+    key: Key,
+) -> pl.Series:
+    "What `key.pseudonym` gives, letters of many at once."
+    made = key._digests("patient", [_identity(*value.split("\x1f", 2)).encode() for value in values.to_list()])
+    halves = np.frombuffer(made, dtype=np.uint8).reshape(-1, 32)[:, :10].reshape(-1, 5).astype(np.uint64) @ _BYTES  # 40 bits are 8 letters
+    text = _ALPHABET[halves[:, None] >> np.arange(35, -1, -5, dtype=np.uint64) & np.uint64(31)].tobytes().decode()
+    return pl.Series([text[at:at + 16] for at in range(0, len(text), 16)], dtype=pl.String)
+
+
+_BYTES, _ALPHABET = np.array([1 << shift for shift in (32, 24, 16, 8, 0)], dtype=np.uint64), np.frombuffer(_LETTERS.encode(), dtype=np.uint8)
+
+# %% ../../nbs/privacy/50_tables.ipynb #f5da54c0
 def _whose(rows: pl.DataFrame, key: Key, issuer: str, dates: bool) -> _Whose:
     "`dates`: are there any to be moved?"
-    patient, study, said = _bare(rows, "PatientID"), _bare(rows, "StudyInstanceUID"), _bare(rows, "IssuerOfPatientID")
+    patient, said = _bare(rows, "PatientID"), _bare(rows, "IssuerOfPatientID")
     unknown = patient == ""
+    study = _bare(rows, "StudyInstanceUID") if unknown.any() else _bare(rows, "")  # no row needs it
     who = pl.select(pl.concat_str(pl.when(said == "").then(pl.lit(issuer)).otherwise(said), patient, pl.when(unknown).then(study).otherwise(pl.lit("")), separator="\x1f")).to_series()
 
-    def made(of: Callable[[str, str, str], object]) -> pl.Series:
-        return once(who, _for_each(lambda w: str(of(*w.split("\x1f", 2)))))
-    days = made(key.offset_days) if dates else pl.Series(["0"]).new_from_index(0, rows.height)
-    return _Whose(~unknown | (study != ""), made(key.pseudonym), days, _over_89(rows))
+    def offset(value: str) -> str:
+        issuer, patient, study = value.split("\x1f", 2)
+        return str(key.offset_days(issuer, patient, study))
+    days = once(who, _for_each(offset)) if dates else pl.Series(["0"]).new_from_index(0, rows.height)
+    return _Whose(~unknown | (study != ""), once(who, lambda values: _pseudonyms(values, key)), days, _over_89(rows))
 
 
 def _over_89(rows: pl.DataFrame) -> pl.Series:
@@ -149,7 +161,6 @@ def words_for(
 
 def _changed(column: Attribute, word: str, instead: str, values: pl.Series, whose: _Whose, rows: pl.DataFrame, key: Key) -> pl.Series:
     "The values of a column after one action, in every row."
-    filled = values.is_not_null() & (values != "")
     if word in ("keep", "remove"):
         return values if word == "keep" else pl.Series([None], dtype=pl.String).new_from_index(0, len(values))
     if word in ("empty", "dummy") and column.column in ("PatientName", "PatientID"):
@@ -159,6 +170,7 @@ def _changed(column: Attribute, word: str, instead: str, values: pl.Series, whos
         return pl.select(pl.when(values.is_not_null()).then(pl.lit(""))).to_series()
     if word == "uid" or (word == "dummy" and column.vr == "UI"):
         return once(values, _mapped(key))
+    filled = values.is_not_null() & (values != "")
     if word == "dummy":
         return pl.select(pl.when(filled).then(pl.lit(_dummy_of(column))).otherwise(values)).to_series()
     if word == "age":

@@ -18,14 +18,7 @@ from .elements import (
 from .writer import chunks as chunks, make_explicit as make_explicit, write as write
 
 # %% ../../nbs/privacy/10_tree.ipynb #c5422148
-class _Open:
-    "A sequence that is being read, and where to go on behind it."
-
-    __slots__ = ("element", "encoding", "limit", "outer", "outer_limit")
-
-    def __init__(self, element: Element, encoding: Encoding, limit: int, outer: DataSet, outer_limit: int) -> None:
-        self.element, self.encoding, self.limit = element, encoding, limit
-        self.outer, self.outer_limit = outer, outer_limit
+_Open = tuple[Element, Encoding, int, DataSet, int]  # a sequence that is being read: encoding and limit of its items, what it stands in
 
 
 def _data_set(buffer: bytes, at: int, limit: int, encoding: Encoding) -> tuple[DataSet, int]:
@@ -34,8 +27,7 @@ def _data_set(buffer: bytes, at: int, limit: int, encoding: Encoding) -> tuple[D
     opened: list[_Open] = []
     end = limit
     while True:
-        run = _explicit if data.encoding.explicit else _implicit
-        at, sequence = run(buffer, at, end, data)
+        at, sequence = _elements(buffer, at, end, data)
         if sequence:
             opened.append(sequence)
         elif not opened:
@@ -44,36 +36,29 @@ def _data_set(buffer: bytes, at: int, limit: int, encoding: Encoding) -> tuple[D
             return root, at
         elif at != end and not data.undefined:
             raise Broken("something stands behind the elements of an item")
-        at, item, end = _next_item(buffer, at, opened[-1])
-        if item is None:
-            done = opened.pop()
-            data, end = done.outer, done.outer_limit
+        element, encoding, stop, outer, outer_end = opened[-1]
+        if at == stop and not element.undefined:
+            element.end, data, end = at, outer, outer_end
+            opened.pop()
+            continue
+        if at + 8 > stop:
+            raise Broken("a sequence has no end")
+        tag, length = _ITEMS[encoding.little][buffer[at:at + 8]]
+        if tag == _ITEM:
+            at += 8
+            end = stop if length == UNDEFINED else at + length
+            if end > stop:
+                raise Broken("an item is longer than its sequence")
+            plain = encoding is IMPLICIT and element.vr != "UN"
+            data = DataSet([], encoding if plain else _of_item(buffer, at, end, element, encoding), length == UNDEFINED)
+            assert element.items is not None
+            element.items.append(data)
+        elif tag == _SEQUENCE_END and element.undefined:
+            element.end, data, end = at, outer, outer_end
+            opened.pop()
+            at += 8
         else:
-            data = item
-
-
-def _next_item(buffer: bytes, at: int, sequence: _Open) -> tuple[int, DataSet | None, int]:
-    "-> where it begins, the item and its limit; None: the sequence ends there"
-    element, encoding, limit = sequence.element, sequence.encoding, sequence.limit
-    if at == limit and not element.undefined:
-        element.end = at
-        return at, None, 0
-    if at + 8 > limit:
-        raise Broken("a sequence has no end")
-    group, number, length = encoding.item.unpack_from(buffer, at)
-    if group == 0xFFFE and number == SEQUENCE_END and element.undefined:
-        element.end = at
-        return at + 8, None, 0
-    if group != 0xFFFE or number != ITEM:
-        raise Broken("a sequence holds something that is no item")
-    at += 8
-    end = limit if length == UNDEFINED else at + length
-    if end > limit:
-        raise Broken("an item is longer than its sequence")
-    item = DataSet([], _of_item(buffer, at, end, element, encoding), length == UNDEFINED)
-    assert element.items is not None
-    element.items.append(item)
-    return at, item, end
+            raise Broken("a sequence holds something that is no item")
 
 # %% ../../nbs/privacy/10_tree.ipynb #5b3c5f35
 _CAPITALS = re.compile(rb"[A-Z]{2}")
@@ -90,65 +75,81 @@ def _of_item(buffer: bytes, at: int, end: int, sequence: Element, encoding: Enco
     return encoding
 
 # %% ../../nbs/privacy/10_tree.ipynb #f4739879
-_Run = tuple[int, _Open | None]  # where to go on, and the sequence that begins there
+_LEAF, _LONG, _PARTS, _ODD = range(4)  # a value behind eight bytes; behind twelve; a sequence, or one perhaps; no element
+_ITEM, _SEQUENCE_END = 0xFFFE0000 | ITEM, 0xFFFE0000 | SEQUENCE_END
+_MOST = 10_000  # headers that are remembered
 
 
-def _explicit(buffer: bytes, at: int, limit: int, data: DataSet) -> _Run:
-    "Leaves of an explicit data set, up to a sequence or its end."
-    encoding, append, unpack = data.encoding, data.elements.append, data.encoding.header.unpack_from
+class _Heads(dict[bytes, tuple[int, str, int, int]]):
+    "Eight bytes -> tag, VR, length (where it is there), kind."
+
+    def __init__(self, encoding: Encoding) -> None:
+        self.encoding = encoding
+
+    def __missing__(self, head: bytes) -> tuple[int, str, int, int]:
+        if len(self) > _MOST:
+            self.clear()
+        found = self[head] = self._explicit(head) if self.encoding.explicit else self._implicit(head)
+        return found
+
+    def _explicit(self, head: bytes) -> tuple[int, str, int, int]:
+        group, number, written, length = self.encoding.header.unpack(head)
+        vr, long = WRITTEN.get(written, ("", False))
+        return group << 16 | number, vr, length, _ODD if not vr else _LONG if long else _LEAF
+
+    def _implicit(self, head: bytes) -> tuple[int, str, int, int]:
+        group, number, length = self.encoding.header.unpack(head)
+        tag = group << 16 | number
+        if group == 0xFFFE or not group:
+            return tag, "", length, _ODD
+        vr = PUBLIC.get(tag) or rare_vr(tag)
+        return tag, vr, length, _PARTS if vr == "SQ" or length == UNDEFINED else _LEAF
+
+
+class _Items(dict[bytes, tuple[int, int]]):
+    "Eight bytes -> tag and length of an item or a delimiter."
+
+    def __init__(self, encoding: Encoding) -> None:
+        self.unpack = encoding.item.unpack
+
+    def __missing__(self, head: bytes) -> tuple[int, int]:
+        if len(self) > _MOST:
+            self.clear()
+        group, number, length = self.unpack(head)
+        found = self[head] = group << 16 | number, length
+        return found
+
+
+_HEADS = {encoding: _Heads(encoding) for encoding in (IMPLICIT, EXPLICIT, BIG)}
+_ITEMS = {True: _Items(EXPLICIT), False: _Items(BIG)}
+
+# %% ../../nbs/privacy/10_tree.ipynb #a21d27bb
+def _elements(buffer: bytes, at: int, limit: int, data: DataSet) -> tuple[int, _Open | None]:
+    "Leaves, up to a sequence or the end. -> where to go on, and the sequence that begins there"
+    encoding, append, heads = data.encoding, data.elements.append, _HEADS[data.encoding]
     while at + 8 <= limit:
-        group, number, written, length = unpack(buffer, at)
-        known = WRITTEN.get(written)
-        if known is None:
-            return _odd(buffer, at, limit, data, group, number, encoding.u32.unpack_from(buffer, at + 4)[0])
-        vr, long = known
+        tag, vr, length, kind = heads[buffer[at:at + 8]]
         value = at + 8
-        if long:
-            if value + 4 > limit:
-                raise Broken("the file ends inside an element")
-            length = encoding.u32.unpack_from(buffer, value)[0]
-            value += 4
-            if vr == "SQ" or length == UNDEFINED or vr == "UN":
-                tag = group << 16 | number
-                opened = _opened(Element(tag, vr, buffer, at, value, value + length), data, limit, length)
+        if kind:
+            if kind == _ODD:
+                return _odd(buffer, at, limit, data, tag)
+            if kind == _LONG:
+                if value + 4 > limit:
+                    raise Broken("the file ends inside an element")
+                length = encoding.u32.unpack_from(buffer, value)[0]
+                value += 4
+            if kind == _PARTS or vr == "SQ" or length == UNDEFINED or vr == "UN":
+                element = Element(tag, vr, buffer, at, value, value + length)
+                opened = _opened(element, data, limit, length)
                 if opened:
                     return value, opened
-                at = data.elements[-1].stop
+                at = element.stop
                 continue
         end = value + length
         if end > limit:
             raise Broken("an element is longer than what holds it")
-        append(Element(group << 16 | number, vr, buffer, at, value, end))
-        at = end
-    return _closed(buffer, at, limit, data)
-
-
-def _implicit(buffer: bytes, at: int, limit: int, data: DataSet) -> _Run:
-    "Leaves of an implicit data set, up to a sequence or its end."
-    append, unpack, public = data.elements.append, data.encoding.header.unpack_from, PUBLIC.get
-    while at + 8 <= limit:
-        group, number, length = unpack(buffer, at)
-        if group == 0xFFFE or not group:
-            return _odd(buffer, at, limit, data, group, number, length)
-        tag = group << 16 | number
-        vr = public(tag) or rare_vr(tag)
-        value = at + 8
-        end = value + length
-        if vr == "SQ" or length == UNDEFINED:
-            opened = _opened(Element(tag, vr, buffer, at, value, end), data, limit, length)
-            if opened:
-                return value, opened
-            at = data.elements[-1].stop
-            continue
-        if end > limit:
-            raise Broken("an element is longer than what holds it")
         append(Element(tag, vr, buffer, at, value, end))
         at = end
-    return _closed(buffer, at, limit, data)
-
-# %% ../../nbs/privacy/10_tree.ipynb #371f8573
-def _closed(buffer: bytes, at: int, limit: int, data: DataSet) -> _Run:
-    "At the limit, or fewer bytes before it than a header has."
     if data.undefined:
         raise Broken("an item has no end")
     if at < limit and buffer.count(0, at, limit) < limit - at:
@@ -156,34 +157,36 @@ def _closed(buffer: bytes, at: int, limit: int, data: DataSet) -> _Run:
     return at, None
 
 
-def _odd(buffer: bytes, at: int, limit: int, data: DataSet, group: int, number: int, length: int) -> _Run:
+def _odd(buffer: bytes, at: int, limit: int, data: DataSet, tag: int) -> tuple[int, None]:
     "What is no element: the delimiter of the item, or zeros to the end."
-    if group == 0xFFFE and number == ITEM_END and data.undefined:
+    if tag == 0xFFFE0000 | ITEM_END and data.undefined:
         return at + 8, None
-    if not group and not number and not data.undefined and buffer.count(0, at, limit) == limit - at:
+    if not tag and not data.undefined and buffer.count(0, at, limit) == limit - at:
         return at, None
-    raise Broken("a delimiter stands where nothing ends" if group == 0xFFFE else "an element has no value representation")
+    raise Broken("a delimiter stands where nothing ends" if tag >> 16 == 0xFFFE else "an element has no value representation")
 
 # %% ../../nbs/privacy/10_tree.ipynb #854ac023
 def _opened(element: Element, data: DataSet, limit: int, length: int) -> _Open | None:
     "The sequence that begins; None: a leaf after all, already appended"
     encoding = data.encoding
-    element.undefined = length == UNDEFINED
-    if element.end > limit and not element.undefined:
+    undefined = element.undefined = length == UNDEFINED
+    if element.end > limit and not undefined:
         raise Broken("an element is longer than what holds it")
     data.elements.append(element)
-    if element.undefined and (element.vr in IN_FRAGMENTS or element.tag == 0x7FE00010):
+    if undefined and (element.tag == 0x7FE00010 or element.vr in IN_FRAGMENTS):
         element.end = _fragments(element.buffer, element.at, limit, encoding)
         return None
-    if element.vr == "UN" and not element.undefined:
+    if element.vr == "SQ":
+        element.items = []
+        return element, encoding, limit if undefined else element.end, data, limit
+    if element.vr == "UN" and not undefined:
         if encoding.explicit and vr_of(element.tag) == "SQ":
             open_up(element)
         return None
-    if element.vr not in ("SQ", "UN"):
+    if element.vr != "UN":
         raise Broken("an element has no length")
     element.items = []
-    inside = IMPLICIT if element.vr == "UN" else encoding
-    return _Open(element, inside, limit if element.undefined else element.end, data, limit)
+    return element, IMPLICIT, limit, data, limit
 
 
 def open_up(

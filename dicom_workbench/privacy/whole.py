@@ -9,6 +9,7 @@ __all__ = ['pixel_bytes', 'fault_of']
 from collections.abc import Mapping
 from functools import cache
 
+from pydicom.config import IGNORE
 from pydicom.uid import UID
 
 from .tree import DataSet, Element
@@ -29,7 +30,7 @@ def _closed_to_us(top: Mapping[int, Element], sop_class: str) -> str:
 
 @cache
 def _name(sop_class: str) -> str:
-    return str(UID(sop_class).name) if sop_class else ""
+    return str(UID(sop_class, validation_mode=IGNORE).name) if sop_class else ""  # a warning would show the value
 
 # %% ../../nbs/privacy/14_whole.ipynb #e5ae4dc7
 _PIXELS = (0x7FE00010, 0x7FE00008, 0x7FE00009)  # Pixel Data, Float, Double Float
