@@ -43,7 +43,7 @@ from dicom_workbench.analysis.series_kind_rules import KINDS, columns
 SHARED = Path(os.environ.get("DICOM_WORKBENCH_SHARED") or Path(__file__).resolve().parents[2] / "shared")
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parent / "dicom_workbench" / "analysis"
-FOUND = Path(os.environ.get("SERIES_KIND_FOUND") or HERE / "series_kind_found")  # what the parts measured, one JSON each; not committed
+FOUND = Path(os.environ.get("SERIES_KIND_FOUND") or HERE.parent / "artefacts" / "series_kind")  # what the parts measured, one JSON each
 CARD = PACKAGE / "series_kind_card.json"
 
 LEARNED = list(scoring.LEARNED)
